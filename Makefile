@@ -1,0 +1,34 @@
+# Every gate is a recipe here; CI calls the same ones.
+SHELL := bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+
+.PHONY: help demo test check parts bench fmt build
+
+help: ## list the recipes
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+build: ## build the tidegate binary (debug profile: what demo and test run)
+	$(CARGO) build --locked -p tidegate
+
+demo: build ## the main job on embedded defaults: devices, lag, consumers, and back
+	$${CARGO_TARGET_DIR:-target}/debug/tidegate up --burst burst --once
+
+parts: ## fetch the real servers that the tests use into a cache outside the checkout
+	tools/parts
+
+# The real-parts tests start the binary that `build` made.
+test: parts build ## every test, real parts included
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+check: ## the fast inner gate: format, lints, docs
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+bench: parts ## CPU per message of the gateway beside a bare loop; prints ratios of one run
+	$(CARGO) build --locked --release -p tidegate -p tidegate-bench
+	tools/with-kafka $${CARGO_TARGET_DIR:-target}/release/tidegate-bench floor
+
+fmt: ## format everything
+	$(CARGO) fmt --all

@@ -1,0 +1,116 @@
+//! The smallest group that carries a load: capacity needed, and what even partitions make of it.
+
+/// Fill that a group is sized to. Above three quarters the queue of a partition grows steeply with chance, and a
+/// rise needs something to be met with while more replicas start.
+pub(super) const FILL: f64 = 0.75;
+/// Fill that a group is left alone at. The gap to [`FILL`] is the hysteresis upwards: a count chosen at 0.75 is not
+/// questioned by what a load does by chance.
+pub(super) const FILL_HOLD: f64 = 0.85;
+/// Slack of comparisons, so that a load that fits exactly is not lost to rounding.
+const ROUNDING: f64 = 1.0 + 1e-9;
+
+/// Everything that sizing needs besides the demand. Times in seconds, rates in messages per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Sizing {
+    pub(super) partitions: u32,
+    pub(super) mu: f64,
+    pub(super) backlog: f64,
+    pub(super) backlog_target: f64,
+    pub(super) drain_secs: f64,
+    pub(super) ordered: u32,
+    pub(super) ready: u32,
+    /// Time until what has been ordered is there.
+    pub(super) remaining_secs: f64,
+    /// Time that a replica ordered now would take.
+    pub(super) start_secs: f64,
+    pub(super) rebalance_secs: f64,
+    pub(super) cooperative: bool,
+}
+
+/// What a demand needs with a given count, in messages per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Need {
+    /// Demand at the fill target.
+    pub(super) load: f64,
+    /// Working off what waits above its target.
+    pub(super) catch_up: f64,
+    /// Working off what arrives before the count is there.
+    pub(super) growth: f64,
+    /// Working off what arrives while the change stops partitions.
+    pub(super) rebalance: f64,
+}
+
+impl Need {
+    pub(super) fn total(self) -> f64 {
+        self.load + self.catch_up + self.growth + self.rebalance
+    }
+}
+
+impl Sizing {
+    /// Returns `C = demand / fill + max(0, Q - Q_tgt) / T + growth / T + demand x t_reb x phi / T` for `count` replicas.
+    ///
+    /// Growth is what arrives above today's capacity until `count` replicas are there. Without it, the backlog of the
+    /// start itself would call for more replicas later, when the first jump had already taken care of it.
+    pub(super) fn need(&self, demand: f64, fill: f64, count: u32) -> Need {
+        let beyond = |replicas: u32| (demand - self.mu * f64::from(replicas)).max(0.0);
+        let mut growth = beyond(self.ready) * self.remaining_secs;
+        if count > self.ordered {
+            growth += beyond(self.ordered.max(self.ready)) * (self.start_secs - self.remaining_secs).max(0.0);
+        }
+        Need {
+            load: demand / fill,
+            catch_up: (self.backlog - self.backlog_target).max(0.0) / self.drain_secs,
+            growth: growth / self.drain_secs,
+            rebalance: demand * self.rebalance_secs * self.moved(count) / self.drain_secs,
+        }
+    }
+
+    /// phi: the part of the load that a change to `count` stops. All of it under an eager assignor, what moves under a
+    /// cooperative one, nothing without a change.
+    fn moved(&self, count: u32) -> f64 {
+        if count == self.ordered {
+            0.0
+        } else if self.cooperative {
+            f64::from(count.abs_diff(self.ordered)) / f64::from(count.max(self.ordered))
+        } else {
+            1.0
+        }
+    }
+
+    /// Returns whether the fullest of `count` members, which has `ceil(P / count)` of the even partitions, can carry it.
+    pub(super) fn fits(&self, demand: f64, fill: f64, count: u32) -> bool {
+        if count == 0 {
+            return false;
+        }
+        let fullest = f64::from(self.partitions.div_ceil(count)) / f64::from(self.partitions);
+        self.need(demand, fill, count).total() * fullest <= self.mu * ROUNDING
+    }
+
+    /// Returns the smallest count from 1 that fits; all partitions if none does.
+    pub(super) fn smallest(&self, demand: f64) -> u32 {
+        (1..self.partitions).find(|count| self.fits(demand, FILL, *count)).unwrap_or(self.partitions)
+    }
+
+    /// Returns whether one partition's demand alone is more than a replica does at the fill target, so that no count is
+    /// enough.
+    pub(super) fn partition_too_hot(&self, demand: f64) -> bool {
+        demand / FILL > self.mu * f64::from(self.partitions) * ROUNDING
+    }
+}
+
+/// Returns `Q_tgt`, the backlog that is no reason to act.
+///
+/// Half of what the ready replicas, and the starting ones in the time left to them, work off within the promise
+/// `slo_secs`: `0.5 mu (n_ready S + sum of max(0, S - remaining))`; and no less than what the commit steps leave
+/// uncertain, `demand x interval / 2`.
+pub(super) fn backlog_target(
+    mu: f64,
+    ready: u32,
+    remaining_secs: impl Iterator<Item = f64>,
+    slo_secs: f64,
+    unseen: f64,
+) -> f64 {
+    let replica_secs =
+        f64::from(ready) * slo_secs + remaining_secs.map(|left| (slo_secs - left).max(0.0)).sum::<f64>();
+    (0.5 * mu * replica_secs).max(unseen)
+}
