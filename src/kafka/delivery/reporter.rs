@@ -1,0 +1,110 @@
+//! The thread that takes one lane's reports from librdkafka and puts them into the workers' rings.
+//!
+//! Does as little as it can per record: it proves the offset, pushes, and rings each worker once per batch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::Error;
+use super::opaque::Opaque;
+use super::proof::Proof;
+use super::shared::{Report, Shared, Verdict};
+use crate::native;
+
+/// How long one wait for events lasts; a stop interrupts it.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// A running report thread.
+pub(super) struct Reporter {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+    lane: usize,
+}
+
+impl Reporter {
+    pub(super) fn start(shared: &Arc<Shared>, lane: usize) -> Result<Self, Error> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let name = format!("kafka-{}", shared.lanes[lane].name);
+        let thread = {
+            let (shared, stop) = (Arc::clone(shared), Arc::clone(&stop));
+            std::thread::Builder::new().name(name).spawn(move || serve(&shared, lane, &stop))
+        };
+        let thread = thread.map_err(|error| Error::Thread {
+            lane: shared.lanes[lane].name.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self { stop, thread, lane })
+    }
+
+    /// Ends the thread; what was not served by then stays in librdkafka.
+    pub(super) fn stop(self, shared: &Shared) {
+        self.stop.store(true, Ordering::Release);
+        shared.lanes[self.lane].producer.interrupt();
+        // It ends by itself or by a panic, which `Watch` has recorded.
+        let _ = self.thread.join();
+    }
+}
+
+fn serve(shared: &Shared, lane: usize, stop: &AtomicBool) {
+    let watch = Watch { shared, lane };
+    while !stop.load(Ordering::Acquire) {
+        let mut batch = Batch { shared, lane, proof: Proof::default(), touched: 0 };
+        shared.lanes[lane].producer.serve(WAIT, &mut batch);
+        shared.ring(batch.touched);
+    }
+    std::mem::forget(watch);
+}
+
+/// Without its report thread a lane acknowledges nothing: better to say so than to wait for ever.
+struct Watch<'a> {
+    shared: &'a Shared,
+    lane: usize,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.shared.lanes[self.lane].fail(None, "the report thread ended".to_owned());
+        self.shared.ring(u64::MAX);
+    }
+}
+
+/// One event of librdkafka: the reports of a batch, or an error.
+struct Batch<'a> {
+    shared: &'a Shared,
+    lane: usize,
+    proof: Proof,
+    /// Workers that got a report.
+    touched: u64,
+}
+
+impl native::Listener for Batch<'_> {
+    fn report(&mut self, report: native::Report) {
+        let verdict = match report.error {
+            Some(code) => Verdict::Failed(code),
+            None if self.proof.judge(report.topic, report.partition, report.offset) => {
+                Verdict::Delivered(report.offset)
+            }
+            None => Verdict::Unproven,
+        };
+        let worker = Opaque::unpack(report.opaque).worker;
+        self.shared.workers[worker]
+            .ring
+            .push(Report { opaque: report.opaque, verdict })
+            .expect("a hand-over takes a credit, and the ring has one place per credit");
+        self.touched |= 1 << worker;
+    }
+
+    fn error(&mut self, code: RDKafkaErrorCode, reason: &str) {
+        let lane = &self.shared.lanes[self.lane];
+        if let Some((code, reason)) = lane.producer.fatal() {
+            lane.fail(Some(code), reason);
+            self.touched = u64::MAX;
+        } else {
+            tracing::warn!(lane = lane.name, ?code, reason, "producer error");
+        }
+    }
+}
