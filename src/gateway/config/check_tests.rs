@@ -1,0 +1,109 @@
+//! Every wrong setting names itself.
+
+use super::*;
+
+fn check(toml: &str) -> Result<Settings, Problem> {
+    let kafka = if toml.contains("[kafka]") { "" } else { "\n[kafka]\nbootstrap_servers = 'k:9092'\n" };
+    let raw: RawSettings = toml::from_str(&format!("{toml}{kafka}")).expect("types are right");
+    raw.try_into()
+}
+
+#[test]
+fn nothing_but_the_bootstrap_servers_is_needed() {
+    let settings = check("").unwrap();
+    assert_eq!(settings.listen.to_string(), DEFAULT_LISTEN);
+    assert_eq!(settings.kafka_topics(), ["telemetry-alarm", "telemetry-gateway", "telemetry-sensor"]);
+    let limits: Vec<_> = settings
+        .classes
+        .iter()
+        .map(|(_, class)| {
+            (class.name.as_str(), class.limit.per_sec().round(), class.limit.burst(), class.priority)
+        })
+        .collect();
+    assert_eq!(limits, [("alarm", 10.0, 50, 0), ("gateway", 100.0, 200, 1), ("sensor", 10.0, 50, 2)]);
+    assert_eq!(Settings::minimal("k:9092").kafka.bootstrap_servers, "k:9092");
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
+    let cases = [
+        ("[kafka]\n", "kafka.bootstrap_servers", "(nothing)", "host:port"),
+        ("name = 'a b'", "name", "a b", "letters"),
+        ("listen = 'somewhere'", "listen", "somewhere", "address:port"),
+        ("listen = '0.0.0.0:1883'", "listen", "0.0.0.0:1883", "allow_anonymous = true"),
+        ("workers = 0", "workers", "0", "1 to 64"),
+        ("max_connections = -1", "max_connections", "-1", "1 to 1000000"),
+        ("drain = '1h'", "drain", "3600s", "300s"),
+        ("default_class = 'sensro'", "default_class", "sensro", "alarm, gateway, sensor"),
+        ("[mqtt]\nmax_packet_bytes = 10000000", "mqtt.max_packet_bytes", "10000000", "256 to 786432"),
+        ("[mqtt]\nreceive_maximum = 0", "mqtt.receive_maximum", "0", "1 to 65535"),
+        ("[mqtt]\nsubscribe = 'yes'", "mqtt.subscribe", "yes", "refuse or accept-silently"),
+        ("[mqtt]\nretain = 'keep'", "mqtt.retain", "keep", "ignore or refuse"),
+        ("[limits]\nqueue_bytes = 5", "limits.queue_bytes", "5", "1048576 to 1073741824"),
+        (
+            "[classes.sensor]\nrate = -5.0",
+            "classes.sensor.rate",
+            "-5",
+            "0.001 to 1000000 (messages per second)",
+        ),
+        ("[classes.sensor]\nrate = nan", "classes.sensor.rate", "NaN", "messages per second"),
+        ("[classes.sensor]\nburst = 0", "classes.sensor.burst", "0", "1 to 1000000"),
+        ("[classes.sensor]\npriority = 256", "classes.sensor.priority", "256", "0 to 255"),
+        ("[classes.sensro]\nrate = 5.0", "classes.sensro.burst", "(nothing)", "only alarm, gateway, sensor"),
+        (
+            "[classes.alarm]\ntopic_filters = ['a/#/b']",
+            "classes.alarm.topic_filters[0]",
+            "a/#/b",
+            "MQTT topic filter",
+        ),
+        ("[[routes]]\nfilter = 'a+'", "routes[0].filter", "a+", "MQTT topic filter"),
+        ("[[routes]]\ntopic = 'a/b'", "routes[0].topic", "a/b", "a Kafka topic"),
+        (
+            "[[routes]]\n[routes.class_topics]\nhub = 'x'",
+            "routes[0].class_topics",
+            "hub",
+            "alarm, gateway, sensor",
+        ),
+        ("[[routes]]\nkey = 'topic_level:x'", "routes[0].key", "topic_level:x", "topic_level:N"),
+        ("[[routes]]\nheaders = ['x']", "routes[0].headers", "x", "mqtt-topic"),
+        (
+            "[kafka]\nbootstrap_servers = 'k:1'\noverrides = { acks = '1' }",
+            "kafka.overrides.\"acks\"",
+            "1",
+            "all",
+        ),
+        ("[report]\nurl = 'http://c:1'", "report.key_file", "(nothing)", "a file with the key"),
+        ("[report]\nurl = 'c:1'\nkey_file = 'k'", "report.url", "c:1", "http://"),
+    ];
+    for (toml, key, value, allowed) in cases {
+        let found = check(toml).expect_err(toml);
+        assert_eq!((found.key.as_str(), found.value.as_str()), (key, value), "{toml}");
+        assert!(found.allowed.contains(allowed), "{toml}: {}", found.allowed);
+    }
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_are_refused_by_serde() {
+    let cases = [
+        "nam = 'x'",
+        "[kafka]\nbootstrap = 'x'",
+        "[classes.sensor]\nrat = 5.0",
+        "[[routes]]\nfliter = '#'",
+        "workers = 'two'",
+    ];
+    for toml in cases {
+        assert!(toml::from_str::<RawSettings>(toml).is_err(), "{toml}");
+    }
+}
+
+#[test]
+fn anyone_may_connect_from_beyond_loopback_only_when_that_is_said() {
+    assert!(check("listen = '0.0.0.0:1883'\nallow_anonymous = true").is_ok());
+    assert!(check("listen = '[::1]:1883'").is_ok());
+}
+
+#[test]
+fn a_route_can_send_one_class_elsewhere() {
+    let settings = check("[[routes]]\ntopic = 'all'\n[routes.class_topics]\nalarm = 'urgent'").unwrap();
+    assert_eq!(settings.routes[0].topics, ["urgent", "all", "all"]);
+}

@@ -1,0 +1,32 @@
+//! The MQTT gateway: listeners, admission, routes, acknowledgements.
+//!
+//! A connection is accepted by any worker and lives with the one that its client id hashes to; there everything that
+//! belongs to the device is single-threaded. A message goes `worker::door` -> `worker::connection` ->
+//! `worker::intake` (class, bucket, hold queue) -> `route` (queue, marks) -> `tidegate_kafka::delivery`, and its
+//! PUBACK comes back the same way once Kafka has proven that it has the record.
+//!
+//! Invariants: nothing is acknowledged that Kafka has not reported with an offset; nothing is reordered within a
+//! device and class; every queue has a bound and a counter for its full state; no call of a worker waits.
+//! Deliberately absent: the spool, scaling, retained messages, subscriptions that deliver.
+
+mod ceiling;
+pub mod config;
+mod error;
+mod hold;
+mod message;
+mod metrics;
+mod reason;
+mod reporter;
+mod route;
+mod run;
+mod session;
+mod shard;
+mod shared;
+mod stats;
+mod wheel;
+mod worker;
+
+pub use error::Error;
+pub use metrics::Metrics;
+pub use run::{Resources, Summary, run};
+pub use stats::{Figures, Stats};

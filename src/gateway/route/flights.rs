@@ -1,0 +1,50 @@
+//! Hand-overs that Kafka has not reported yet: what a completion's tag stands for.
+//!
+//! Bounded by the worker's credits: a hand-over without a credit does not happen.
+
+use tidegate_kafka::delivery::Generation;
+
+use super::table::RouteId;
+
+#[derive(Debug)]
+struct Flight {
+    route: RouteId,
+    position: u64,
+    /// None while the slot is free.
+    generation: Option<Generation>,
+}
+
+/// A slab of outstanding hand-overs.
+#[derive(Debug, Default)]
+pub(crate) struct Flights {
+    slots: Vec<Flight>,
+    free: Vec<u32>,
+}
+
+impl Flights {
+    /// Returns the tag that the next [`Self::start`] uses.
+    pub(crate) fn next_tag(&self) -> u32 {
+        let grown = || u32::try_from(self.slots.len()).expect("credits are far below 2^32");
+        self.free.last().copied().unwrap_or_else(grown)
+    }
+
+    /// Remembers a hand-over that took place with [`Self::next_tag`].
+    pub(crate) fn start(&mut self, route: RouteId, position: u64, generation: Generation) {
+        let flight = Flight { route, position, generation: Some(generation) };
+        match self.free.pop() {
+            Some(tag) => self.slots[tag as usize] = flight,
+            None => self.slots.push(flight),
+        }
+    }
+
+    /// Returns the route and position of a completed hand-over and frees its tag; `None` for a generation that
+    /// is not, or no longer, the one that was handed over.
+    pub(crate) fn end(&mut self, tag: u32, generation: Generation) -> Option<(RouteId, u64)> {
+        let flight =
+            self.slots.get_mut(tag as usize).filter(|flight| flight.generation == Some(generation))?;
+        flight.generation = None;
+        let found = (flight.route, flight.position);
+        self.free.push(tag);
+        Some(found)
+    }
+}

@@ -1,0 +1,124 @@
+//! The thread of a worker, and the tasks that wait on its behalf.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tidegate_kafka::delivery::Port;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use super::{Arrival, Bell, Shelf, Worker, door};
+use crate::Error;
+use crate::shared::Shared;
+use crate::stats::Counters;
+
+/// What a worker is made of; moved to its thread.
+pub(crate) struct Seed {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) port: Port,
+    pub(crate) bell: Bell,
+    pub(crate) inbox: mpsc::Receiver<Arrival>,
+    /// The same listening socket as every worker's: whoever is idle takes the next connection, and a worker that is
+    /// busy or stuck strands nobody in a queue of its own, as it would with `SO_REUSEPORT`.
+    pub(crate) listener: std::net::TcpListener,
+}
+
+/// Records that the worker gave up at the deadline; unacknowledged, so the devices' to send again.
+pub(crate) type GivenUp = u64;
+
+/// A running worker: its thread, and the answer that comes when it has stopped; none if it died.
+pub(crate) type Running = (JoinHandle<()>, oneshot::Receiver<Result<GivenUp, Error>>);
+
+/// Starts the thread.
+pub(crate) fn spawn(seed: Seed) -> Result<Running, Error> {
+    let (done, ended) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name(format!("gateway-{}", seed.index))
+        .spawn(move || {
+            let _ = done.send(run(seed));
+        })
+        .map_err(Error::system("starting a worker thread"))?;
+    Ok((thread, ended))
+}
+
+fn run(seed: Seed) -> Result<GivenUp, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Reports and sockets are looked at after this many polls at the latest: PINGREQs of others must not wait long.
+        .event_interval(31)
+        .build()
+        .map_err(Error::system("starting a worker"))?;
+    runtime.block_on(LocalSet::new().run_until(work(seed)))
+}
+
+async fn work(seed: Seed) -> Result<GivenUp, Error> {
+    let Seed { index, shared, counters, port, bell, inbox, listener } = seed;
+    let listener = TcpListener::from_std(listener).map_err(Error::system("listening"))?;
+    let worker: Shelf = Rc::new(RefCell::new(Worker::new(index, &shared, &counters, port)));
+    let accepting = tokio::task::spawn_local(door::accept(Rc::clone(&worker), listener));
+    let tasks = [
+        tokio::task::spawn_local(take_arrivals(Rc::clone(&worker), inbox)),
+        tokio::task::spawn_local(take_reports(Rc::clone(&worker), bell)),
+        tokio::task::spawn_local(keep_time(Rc::clone(&worker))),
+    ];
+    let [arrivals, reports, time] = tasks;
+    tokio::select! {
+        // The door closes by itself only when the gateway stops.
+        _ = arrivals => return Err(Error::Died("a worker's inbox")),
+        _ = reports => return Err(Error::Died("a worker's report task")),
+        _ = time => return Err(Error::Died("a worker's timer task")),
+        ended = accepting => {
+            if ended.is_err() || !shared.stop.is_cancelled() {
+                return Err(Error::Died("a worker's accept task"));
+            }
+            drain(&worker, &shared).await;
+        }
+    }
+    let left = worker.borrow().pipeline.routes.records();
+    Ok(left)
+}
+
+/// Waits for Kafka's reports of what was taken in, within the deadline.
+async fn drain(worker: &Shelf, shared: &Shared) {
+    let start = (shared.clock)();
+    worker.borrow_mut().begin_stop(start);
+    let deadline = if shared.has_failed() { Duration::ZERO } else { shared.drain };
+    while !worker.borrow().is_done() && (shared.clock)().since(start) < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    worker.borrow_mut().close_all((shared.clock)());
+}
+
+async fn take_arrivals(worker: Shelf, mut inbox: mpsc::Receiver<Arrival>) {
+    while let Some(arrival) = inbox.recv().await {
+        Worker::receive(&worker, arrival);
+    }
+}
+
+async fn take_reports(worker: Shelf, bell: Bell) {
+    loop {
+        bell.rung().await;
+        worker.borrow_mut().on_reports();
+    }
+}
+
+async fn keep_time(worker: Shelf) {
+    let (clock, changed) = {
+        let worker = worker.borrow();
+        (worker.shared.clock, worker.timers.changed())
+    };
+    loop {
+        let due = worker.borrow_mut().next_timer();
+        tokio::select! {
+            () = tokio::time::sleep(due.since(clock())) => {}
+            () = changed.notified() => continue,
+        }
+        worker.borrow_mut().on_time(clock());
+    }
+}
