@@ -15,8 +15,8 @@ use tidegate_runtime::config::Problem;
 use super::{
     DEFAULT_CLASS, DEFAULT_CONNECT_TIME, DEFAULT_DRAIN, DEFAULT_HOLD_BYTES, DEFAULT_LISTEN,
     DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_PACKET_BYTES, DEFAULT_QUEUE_BYTES, DEFAULT_RECEIVE_MAXIMUM,
-    DEFAULT_TOPIC, DEFAULT_V311_WINDOW, KafkaSettings, MAX_PACKET_BYTES, RawClass, RawMqtt, RawReport,
-    RawRoute, RawSettings, ReportSettings, RouteSettings, Settings,
+    DEFAULT_TOPIC, DEFAULT_TOPIC_FILTERS, DEFAULT_V311_WINDOW, KafkaSettings, MAX_PACKET_BYTES, RawClass,
+    RawMqtt, RawReport, RawRoute, RawSettings, ReportSettings, RouteSettings, Settings,
 };
 use crate::route::{HeaderSet, KeyRule};
 use crate::run::kafka_settings;
@@ -197,7 +197,9 @@ fn classes(
         .map_err(|_| problem("default_class", default, format!("one of {}", names.join(", "))))?;
     let mut filters = Vec::new();
     for (id, class) in table.iter() {
-        for (index, text) in written(&class.name).topic_filters.iter().enumerate() {
+        let own = written(&class.name).topic_filters.clone();
+        let texts = own.unwrap_or_else(|| default_topic_filters(&class.name));
+        for (index, text) in texts.iter().enumerate() {
             filters.push((filter(&format!("classes.{}.topic_filters[{index}]", class.name), text)?, id));
         }
     }
@@ -234,9 +236,14 @@ fn class(name: &str, raw: &RawClass) -> Result<Class, Problem> {
         name: name.to_owned(),
         limit: Limit::new(rate, burst).expect("both were found to be in range"),
         priority: u8::try_from(priority).expect("it was found to be in range"),
-        users: raw.users.clone(),
+        users: raw.users.clone().unwrap_or_else(|| vec![name.to_owned()]),
         client_id_prefixes: raw.client_id_prefixes.clone(),
     })
+}
+
+fn default_topic_filters(class: &str) -> Vec<String> {
+    let named = DEFAULT_TOPIC_FILTERS.iter().filter(|(name, _)| *name == class);
+    named.map(|(_, filter)| (*filter).to_owned()).collect()
 }
 
 fn filter(key: &str, text: &str) -> Result<Filter, Problem> {

@@ -107,3 +107,22 @@ fn a_route_can_send_one_class_elsewhere() {
     let settings = check("[[routes]]\ntopic = 'all'\n[routes.class_topics]\nalarm = 'urgent'").unwrap();
     assert_eq!(settings.routes[0].topics, ["urgent", "all", "all"]);
 }
+
+#[test]
+fn a_class_is_told_by_its_user_name_and_its_topics_unless_the_settings_say_otherwise() {
+    let class_of = |settings: &Settings, topic: &str| {
+        let found = settings.class_filters.iter().find(|(filter, _)| filter.matches(topic));
+        found.map(|(_, class)| settings.classes.get(*class).name.clone())
+    };
+    let defaults = check("").unwrap();
+    assert_eq!(class_of(&defaults, "alarms/a/b").as_deref(), Some("alarm"));
+    assert_eq!(class_of(&defaults, "gateways/a").as_deref(), Some("gateway"));
+    assert_eq!(class_of(&defaults, "sensors/a"), None);
+    assert!(defaults.classes.iter().all(|(_, class)| class.users == [class.name.clone()]));
+    let own = check("[classes.alarm]\ntopic_filters = []\nusers = ['siren']").unwrap();
+    assert_eq!(class_of(&own, "alarms/a/b"), None);
+    assert_eq!(
+        own.classes.by_name("alarm").map(|id| own.classes.get(id).users.clone()),
+        Some(vec!["siren".to_owned()])
+    );
+}

@@ -39,6 +39,8 @@ pub const DEFAULT_HOLD_BYTES: u32 = 32 << 20;
 pub const DEFAULT_DRAIN: Duration = Duration::from_secs(3);
 /// Each class to a Kafka topic of its own: admission cannot reorder what is in a partition already.
 pub const DEFAULT_TOPIC: &str = "telemetry-{class}";
+/// Topics that tell the class of a message, where the settings name none: class and filter.
+pub const DEFAULT_TOPIC_FILTERS: [(&str, &str); 2] = [("alarm", "alarms/#"), ("gateway", "gateways/#")];
 /// Class of connections that no class claims.
 pub const DEFAULT_CLASS: &str = "sensor";
 

@@ -100,12 +100,12 @@ pub struct RawClass {
     pub burst: Option<i64>,
     /// 0 is served first.
     pub priority: Option<i64>,
-    /// User names whose connections are of this class.
-    pub users: Vec<String>,
+    /// User names whose connections are of this class; none: the class's own name.
+    pub users: Option<Vec<String>>,
     /// Beginnings of client ids whose connections are of this class.
     pub client_id_prefixes: Vec<String>,
     /// Topics whose messages are of this class, whoever sends them.
-    pub topic_filters: Vec<String>,
+    pub topic_filters: Option<Vec<String>>,
 }
 
 /// One route.

@@ -162,7 +162,7 @@ fn qos_0_over_the_limit_is_held_while_there_is_room_and_then_shed_and_counted() 
 #[test]
 fn a_topic_filter_decides_the_class_and_with_it_the_kafka_topic() {
     let gateway = Gateway::start(|raw| {
-        raw.classes.entry("alarm".to_owned()).or_default().topic_filters = vec!["+/alarm".to_owned()];
+        raw.classes.entry("alarm".to_owned()).or_default().topic_filters = Some(vec!["+/alarm".to_owned()]);
     });
     let mut client = gateway.connect(V311, "device-1");
     client.publish(1, "site/alarm", b"fire");
