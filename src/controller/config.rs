@@ -1,0 +1,344 @@
+//! Settings of one scaled consumer group: the TOML form of an `IngestScaler`'s `spec`.
+//!
+//! [`Raw`] is what is written, [`Settings`] is what was checked. Names follow the API object, in snake case.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidegate_core::scaling::Policy;
+use tidegate_runtime::config::Problem;
+
+/// How often the group is observed.
+pub const DEFAULT_TICK: Duration = Duration::from_secs(5);
+/// Time that a consumer has to leave its group after SIGTERM.
+pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Where reports and probes arrive.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8081";
+/// Observations that may fail in a row before the lag counts as stale.
+const STALE_TICKS: u32 = 3;
+/// Bound on the topics of one group: each is asked for in every tick.
+const TOPICS_MAX: usize = 1000;
+
+/// The settings file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    /// Address for reports of gateways and consumers, `/livez`, `/readyz`, `/metrics` and `/v1/decision`.
+    #[serde(default = "default_listen")]
+    pub listen: String,
+    /// File with the key that reports must present.
+    pub key_file: PathBuf,
+    /// Time between two observations.
+    #[serde(default = "default_tick", with = "humantime_serde")]
+    pub tick: Duration,
+    /// The consumer group.
+    pub kafka: RawKafka,
+    /// What is promised.
+    pub slo: RawSlo,
+    /// Fewest and most replicas.
+    pub replicas: RawReplicas,
+    /// What one replica can do.
+    #[serde(default)]
+    pub capacity: RawCapacity,
+    /// How fast the count may change.
+    #[serde(default)]
+    pub behavior: RawBehavior,
+    /// What is scaled.
+    pub target: RawTarget,
+}
+
+/// `kafka`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawKafka {
+    /// `HOST:PORT,...`.
+    pub bootstrap_servers: String,
+    /// Kafka's `group.id`.
+    pub consumer_group: String,
+    /// Topics whose lag counts.
+    pub topics: Vec<String>,
+    /// The consumers' `auto.commit.interval.ms`.
+    #[serde(default = "default_commit_interval", with = "humantime_serde")]
+    pub commit_interval: Duration,
+}
+
+/// `slo`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSlo {
+    /// Promised delay between a record's arrival in Kafka and its processing.
+    #[serde(with = "humantime_serde")]
+    pub delay: Duration,
+}
+
+/// `replicas`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawReplicas {
+    /// Fewest.
+    #[serde(default = "one")]
+    pub min: u32,
+    /// Most.
+    pub max: u32,
+}
+
+/// `capacity`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawCapacity {
+    /// Messages per second that one replica does until it has been measured; nothing: learn it.
+    pub per_replica: Option<f64>,
+}
+
+/// `behavior`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawBehavior {
+    /// Upwards.
+    #[serde(default)]
+    pub up: RawUp,
+    /// Downwards.
+    #[serde(default)]
+    pub down: RawDown,
+}
+
+/// `behavior.up`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawUp {
+    /// Most replicas added at once.
+    pub max_step: Option<u32>,
+}
+
+/// `behavior.down`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawDown {
+    /// Time for which fewer must have been enough.
+    #[serde(default, with = "humantime_serde")]
+    pub after: Option<Duration>,
+    /// Most replicas given back at once.
+    pub max_step: Option<u32>,
+}
+
+/// `target`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTarget {
+    /// Local processes.
+    pub processes: RawProcesses,
+}
+
+/// `target.processes`. In arguments and values of the environment, `{member}` stands for a replica's own name.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawProcesses {
+    /// Program.
+    pub command: PathBuf,
+    /// Its arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Added to the controller's own environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Time between SIGTERM and SIGKILL.
+    #[serde(default = "default_stop_timeout", with = "humantime_serde")]
+    pub stop_timeout: Duration,
+    /// File that standard error is appended to; nothing: the controller's own.
+    pub log_file: Option<PathBuf>,
+}
+
+/// Checked settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Address for HTTP.
+    pub listen: SocketAddr,
+    /// File with the reports' key.
+    pub key_file: PathBuf,
+    /// Time between two observations.
+    pub tick: Duration,
+    /// `HOST:PORT,...`.
+    pub bootstrap_servers: String,
+    /// Kafka's `group.id`.
+    pub consumer_group: String,
+    /// Topics whose lag counts; not empty.
+    pub topics: Vec<String>,
+    /// Limits and promises.
+    pub policy: Policy,
+    /// What is scaled.
+    pub processes: RawProcesses,
+}
+
+impl TryFrom<Raw> for Settings {
+    type Error = Problem;
+
+    fn try_from(raw: Raw) -> Result<Self, Problem> {
+        let listen = raw
+            .listen
+            .parse()
+            .map_err(|_| Problem::new("listen", &raw.listen, "ADDRESS:PORT, such as 127.0.0.1:8081"))?;
+        let topics = &raw.kafka.topics;
+        let rules = [
+            (
+                !raw.kafka.bootstrap_servers.trim().is_empty(),
+                "kafka.bootstrap_servers",
+                String::new(),
+                "HOST:PORT,...",
+            ),
+            (!raw.kafka.consumer_group.is_empty(), "kafka.consumer_group", String::new(), "a name"),
+            (
+                (1..=TOPICS_MAX).contains(&topics.len()) && topics.iter().all(|topic| !topic.is_empty()),
+                "kafka.topics",
+                format!("{topics:?}"),
+                "1 to 1000 names",
+            ),
+            (
+                (Duration::from_millis(200)..=Duration::from_mins(1)).contains(&raw.tick),
+                "tick",
+                format!("{:?}", raw.tick),
+                "200ms to 1m",
+            ),
+            (
+                raw.target.processes.stop_timeout <= Duration::from_mins(10),
+                "target.processes.stop_timeout",
+                format!("{:?}", raw.target.processes.stop_timeout),
+                "0s to 10m",
+            ),
+            (
+                !raw.target.processes.command.as_os_str().is_empty(),
+                "target.processes.command",
+                String::new(),
+                "a program",
+            ),
+        ];
+        if let Some((_, key, value, allowed)) = rules.into_iter().find(|(holds, ..)| !holds) {
+            return Err(Problem::new(key, value, allowed));
+        }
+        let policy = policy(&raw)?;
+        Ok(Self {
+            listen,
+            key_file: raw.key_file,
+            tick: raw.tick,
+            bootstrap_servers: raw.kafka.bootstrap_servers,
+            consumer_group: raw.kafka.consumer_group,
+            topics: raw.kafka.topics,
+            policy,
+            processes: raw.target.processes,
+        })
+    }
+}
+
+fn policy(raw: &Raw) -> Result<Policy, Problem> {
+    let defaults = Policy::new(raw.slo.delay, raw.replicas.min, raw.replicas.max);
+    let policy = Policy {
+        capacity_per_replica: raw.capacity.per_replica,
+        up_max_step: raw.behavior.up.max_step.unwrap_or(defaults.up_max_step),
+        down_after: raw.behavior.down.after.unwrap_or(defaults.down_after),
+        down_max_step: raw.behavior.down.max_step.unwrap_or(defaults.down_max_step),
+        commit_interval: raw.kafka.commit_interval,
+        stale_after: defaults.stale_after.max(STALE_TICKS * raw.tick),
+        ..defaults
+    };
+    policy.check().map_err(|wrong| {
+        let value = match wrong.field {
+            "slo.delay" => format!("{:?}", policy.slo_delay),
+            "replicas.min" => policy.min.to_string(),
+            "replicas.max" => policy.max.to_string(),
+            "capacity.per_replica" => {
+                policy.capacity_per_replica.map_or_else(String::new, |mu| mu.to_string())
+            }
+            "behavior.up.max_step" => policy.up_max_step.to_string(),
+            "behavior.down.after" => format!("{:?}", policy.down_after),
+            "behavior.down.max_step" => policy.down_max_step.to_string(),
+            "kafka.commit_interval" => format!("{:?}", policy.commit_interval),
+            _ => String::new(),
+        };
+        Problem::new(wrong.field, value, wrong.allowed)
+    })?;
+    Ok(policy)
+}
+
+fn default_listen() -> String {
+    DEFAULT_LISTEN.to_owned()
+}
+
+fn default_tick() -> Duration {
+    DEFAULT_TICK
+}
+
+fn default_commit_interval() -> Duration {
+    Policy::new(Duration::from_secs(1), 1, 1).commit_interval
+}
+
+fn default_stop_timeout() -> Duration {
+    DEFAULT_STOP_TIMEOUT
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        key_file = "/run/tidegate/key"
+        [kafka]
+        bootstrap_servers = "127.0.0.1:9092"
+        consumer_group = "telemetry"
+        topics = ["telemetry"]
+        [slo]
+        delay = "10s"
+        [replicas]
+        max = 8
+        [behavior.down]
+        after = "1m"
+        [target.processes]
+        command = "/usr/bin/tidegate"
+        args = ["consume", "--member", "{member}"]
+    "#;
+
+    fn settings(text: &str) -> Result<Settings, Problem> {
+        toml::from_str::<Raw>(text).unwrap().try_into()
+    }
+
+    #[test]
+    fn what_is_not_written_has_its_default() {
+        let settings = settings(GOOD).unwrap();
+        assert_eq!(settings.policy.min, 1);
+        assert_eq!(settings.policy.down_after, Duration::from_mins(1));
+        assert_eq!(settings.policy.commit_interval, Duration::from_secs(5));
+        assert_eq!(settings.policy.stale_after, Duration::from_secs(15));
+        assert_eq!(settings.processes.stop_timeout, DEFAULT_STOP_TIMEOUT);
+        assert_eq!(settings.listen.to_string(), DEFAULT_LISTEN);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_is_allowed() {
+        for (from, to, key) in [
+            ("max = 8", "max = 8\nmin = 9", "replicas.min"),
+            ("max = 8", "max = 20000", "replicas.max"),
+            ("delay = \"10s\"", "delay = \"0s\"", "slo.delay"),
+            ("after = \"1m\"", "after = \"1m\"\nmax_step = 0", "behavior.down.max_step"),
+            ("[\"telemetry\"]", "[]", "kafka.topics"),
+            ("[slo]", "[capacity]\nper_replica = -5\n[slo]", "capacity.per_replica"),
+            ("[kafka]", "listen = \"8081\"\n[kafka]", "listen"),
+            ("[kafka]", "tick = \"1ms\"\n[kafka]", "tick"),
+        ] {
+            assert!(GOOD.contains(from));
+            let problem = settings(&GOOD.replace(from, to)).unwrap_err();
+            assert_eq!(problem.key, key);
+            assert!(!problem.allowed.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let wrong = toml::from_str::<Raw>(&GOOD.replace("max = 8", "max = 8\nmaximum = 9")).unwrap_err();
+        assert!(wrong.to_string().contains("maximum"), "{wrong}");
+    }
+}

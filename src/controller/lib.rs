@@ -1,0 +1,27 @@
+//! Observe, decide, apply: the controller and its targets.
+//!
+//! Owns the loop around [`tidegate_core::scaling`]: what Kafka, gateways, consumers and the target say becomes an
+//! observation, and the decision becomes an order to the target. It knows neither the gateway nor how consumers
+//! work; they meet in `tidegate_core::wire`, in Kafka and over HTTP.
+//!
+//! Reading order: `run` (the loop), `config`, `observe`, `reports`, `replicas`, `target`.
+
+pub mod config;
+mod error;
+mod events;
+mod http;
+mod metrics;
+mod observe;
+mod replicas;
+mod reports;
+mod run;
+pub mod target;
+mod view;
+
+pub use config::Settings;
+pub use error::Error;
+pub use metrics::Metrics;
+pub use observe::{KafkaGroup, Observe, Seen};
+pub use reports::Reports;
+pub use run::{READINESS, Resources, run};
+pub use view::View;

@@ -1,0 +1,316 @@
+//! What gateways and consumers reported lately.
+//!
+//! Owns who reported what and when; HTTP is `http`'s. Everything is bounded: names come from outside, even though
+//! their senders hold the key.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidegate_core::scaling::{Busy, Offered};
+use tidegate_core::time::Timestamp;
+use tidegate_core::wire::{ConsumerReport, GatewayReport};
+use tokio::sync::Notify;
+
+/// Gateways remembered: far more than a site has.
+const GATEWAYS_MAX: usize = 256;
+/// Consumers remembered: the most replicas a policy allows.
+const CONSUMERS_MAX: usize = 10_000;
+/// Age after which a gateway's offered load counts no more: three of its reports.
+const OFFERED_FRESH: Duration = Duration::from_secs(3);
+/// Age after which whoever reported is forgotten.
+const FORGET_AFTER: Duration = Duration::from_secs(75);
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is the newest of its sender.
+    Newest,
+    /// A newer one was there first, or it is of a run that has ended.
+    Late,
+    /// Too many senders.
+    Full,
+}
+
+/// The reports of a site. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Reports {
+    state: Arc<Mutex<State>>,
+    burst: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    gateways: BTreeMap<String, Sender<GatewayReport>>,
+    /// By group and member.
+    consumers: BTreeMap<(String, String), Sender<Consumer>>,
+}
+
+#[derive(Debug)]
+struct Sender<T> {
+    run: u64,
+    /// The run before: its stragglers must not look like another restart.
+    run_before: Option<u64>,
+    seq: u64,
+    at: Timestamp,
+    last: T,
+}
+
+#[derive(Debug, Default)]
+struct Consumer {
+    records: u64,
+    seconds: f64,
+    partitions: u32,
+    first_fetch: Option<Duration>,
+}
+
+/// A consumer's state by its own report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemberState {
+    /// It has partitions or has fetched.
+    pub(crate) consumes: bool,
+    /// Process start to first fetch.
+    pub(crate) first_fetch: Option<Duration>,
+}
+
+/// What reports say of one group.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) offered: Option<Offered>,
+    pub(crate) busy: Vec<Busy>,
+    pub(crate) members: BTreeMap<String, MemberState>,
+}
+
+impl Reports {
+    /// Takes in a gateway's report.
+    pub(crate) fn gateway(&self, report: GatewayReport, now: Timestamp) -> Taken {
+        let (run, seq, burst) = (report.run, report.seq, report.burst);
+        let mut state = self.lock();
+        let name = report.gateway.clone();
+        let taken = take(&mut state.gateways, name, (run, seq), now, GATEWAYS_MAX, |last, _| *last = report);
+        drop(state);
+        if taken == Taken::Newest && burst {
+            self.burst.notify_one();
+        }
+        taken
+    }
+
+    /// Takes in a consumer's report.
+    pub(crate) fn consumer(&self, report: &ConsumerReport, now: Timestamp) -> Taken {
+        let key = (report.group.clone(), report.member.clone());
+        let first_fetch = (report.first_fetch_ms > 0).then(|| Duration::from_millis(report.first_fetch_ms));
+        let mut state = self.lock();
+        take(&mut state.consumers, key, (report.run, report.seq), now, CONSUMERS_MAX, |consumer, new_run| {
+            if new_run {
+                consumer.first_fetch = None;
+            }
+            consumer.records = consumer.records.saturating_add(report.records);
+            if report.busy_seconds.is_finite() && report.busy_seconds > 0.0 {
+                consumer.seconds += report.busy_seconds;
+            }
+            consumer.partitions = if report.leaving { 0 } else { report.partitions };
+            consumer.first_fetch = consumer.first_fetch.or(first_fetch);
+        })
+    }
+
+    /// Waits until a gateway reports a burst. Bursts reported while nobody waits count as one.
+    pub(crate) async fn burst(&self) {
+        self.burst.notified().await;
+    }
+
+    /// Returns what is known of `group` and the load on `topics`, and begins to count busy time anew.
+    pub(crate) fn hear(&self, group: &str, topics: &[String], now: Timestamp) -> Heard {
+        let mut state = self.lock();
+        state.gateways.retain(|_, gateway| now.since(gateway.at) <= FORGET_AFTER);
+        state.consumers.retain(|_, consumer| now.since(consumer.at) <= FORGET_AFTER);
+        let fresh = state.gateways.values().filter(|gateway| now.since(gateway.at) <= OFFERED_FRESH);
+        let offered = offered(fresh.map(|gateway| &gateway.last), topics);
+        let mut heard = Heard { offered, ..Heard::default() };
+        for ((of, member), consumer) in &mut state.consumers {
+            if of != group {
+                continue;
+            }
+            let consumer = &mut consumer.last;
+            let (records, seconds) =
+                (std::mem::take(&mut consumer.records), std::mem::take(&mut consumer.seconds));
+            if seconds > 0.0 {
+                heard.busy.push(Busy { member: member.clone(), records, seconds });
+            }
+            let fetches = consumer.partitions > 0 || consumer.first_fetch.is_some();
+            heard
+                .members
+                .insert(member.clone(), MemberState { consumes: fetches, first_fetch: consumer.first_fetch });
+        }
+        heard
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A report is taken in whole or not at all, so a panic elsewhere leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take<K: Ord, T: Default>(
+    senders: &mut BTreeMap<K, Sender<T>>,
+    key: K,
+    (run, seq): (u64, u64),
+    now: Timestamp,
+    most: usize,
+    merge: impl FnOnce(&mut T, bool),
+) -> Taken {
+    if let Some(sender) = senders.get_mut(&key) {
+        let new_run = run != sender.run;
+        if (new_run && sender.run_before == Some(run)) || (!new_run && seq <= sender.seq) {
+            return Taken::Late;
+        }
+        if new_run {
+            sender.run_before = Some(sender.run);
+        }
+        (sender.run, sender.seq, sender.at) = (run, seq, now);
+        merge(&mut sender.last, new_run);
+        return Taken::Newest;
+    }
+    if senders.len() >= most {
+        senders.retain(|_, sender| now.since(sender.at) <= FORGET_AFTER);
+    }
+    if senders.len() >= most {
+        return Taken::Full;
+    }
+    let mut last = T::default();
+    merge(&mut last, true);
+    senders.insert(key, Sender { run, run_before: None, seq, at: now, last });
+    Taken::Newest
+}
+
+/// Sums what gateways say of `topics`; `None` if none does.
+fn offered<'a>(reports: impl Iterator<Item = &'a GatewayReport>, topics: &[String]) -> Option<Offered> {
+    let mut sum: Option<Offered> = None;
+    for report in reports {
+        let secs = f64::from(report.interval_ms) / 1000.0;
+        let classes = topics.iter().filter_map(|topic| report.topics.get(topic)).flat_map(BTreeMap::values);
+        for class in classes {
+            let sum = sum.get_or_insert(Offered { rate: 0.0, burst: false, censored: 0.0 });
+            let counted =
+                u32::try_from(class.admitted.saturating_add(class.shed)).map_or(f64::MAX, f64::from);
+            let counted = if secs > 0.0 { counted / secs } else { 0.0 };
+            let rate = if class.offered_est.is_finite() { class.offered_est.max(counted) } else { counted };
+            sum.rate += rate;
+            sum.burst |= report.burst;
+            sum.censored += rate * class.censored.clamp(0.0, 1.0);
+        }
+    }
+    sum.map(|sum| Offered { censored: if sum.rate > 0.0 { sum.censored / sum.rate } else { 0.0 }, ..sum })
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::wire::OfferedLoad;
+
+    use super::*;
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_millis(secs * 1000)
+    }
+
+    fn gateway(name: &str, run: u64, seq: u64, admitted: u64) -> GatewayReport {
+        let load = OfferedLoad { admitted, ..OfferedLoad::default() };
+        GatewayReport {
+            gateway: name.to_owned(),
+            run,
+            seq,
+            interval_ms: 500,
+            topics: BTreeMap::from([("telemetry".to_owned(), BTreeMap::from([("sensor".to_owned(), load)]))]),
+            ..GatewayReport::default()
+        }
+    }
+
+    fn consumer(run: u64, seq: u64, records: u64) -> ConsumerReport {
+        ConsumerReport {
+            group: "g".to_owned(),
+            member: "m".to_owned(),
+            run,
+            seq,
+            records,
+            busy_seconds: 0.5,
+            ..ConsumerReport::default()
+        }
+    }
+
+    fn hear(reports: &Reports, secs: u64) -> Heard {
+        reports.hear("g", &["telemetry".to_owned()], at(secs))
+    }
+
+    #[test]
+    fn the_offered_load_is_summed_over_gateways_and_only_while_fresh() {
+        let reports = Reports::default();
+        assert_eq!(hear(&reports, 0).offered, None);
+        reports.gateway(gateway("a", 1, 1, 50), at(1));
+        reports.gateway(GatewayReport { burst: true, ..gateway("b", 2, 1, 25) }, at(3));
+        assert_eq!(hear(&reports, 4).offered, Some(Offered { rate: 150.0, burst: true, censored: 0.0 }));
+        assert_eq!(hear(&reports, 5).offered, Some(Offered { rate: 50.0, burst: true, censored: 0.0 }));
+        assert_eq!(hear(&reports, 8).offered, None);
+    }
+
+    #[test]
+    fn another_topics_load_is_not_ours() {
+        let reports = Reports::default();
+        reports.gateway(gateway("a", 1, 1, 50), at(1));
+        assert_eq!(reports.hear("g", &["alarms".to_owned()], at(1)).offered, None);
+    }
+
+    #[test]
+    fn late_and_repeated_reports_count_once_and_a_new_run_begins_anew() {
+        let reports = Reports::default();
+        assert_eq!(reports.consumer(&consumer(7, 2, 10), at(1)), Taken::Newest);
+        assert_eq!(reports.consumer(&consumer(7, 2, 10), at(1)), Taken::Late);
+        assert_eq!(reports.consumer(&consumer(7, 1, 10), at(1)), Taken::Late);
+        assert_eq!(reports.consumer(&consumer(8, 1, 5), at(2)), Taken::Newest);
+        assert_eq!(
+            reports.consumer(&consumer(7, 3, 10), at(2)),
+            Taken::Late,
+            "a straggler of the run before"
+        );
+        let busy = hear(&reports, 2).busy;
+        assert_eq!(busy, [Busy { member: "m".to_owned(), records: 15, seconds: 1.0 }]);
+        assert!(hear(&reports, 2).busy.is_empty(), "busy time is handed out once");
+    }
+
+    #[test]
+    fn a_member_consumes_once_it_has_partitions_or_fetched_and_is_forgotten_in_silence() {
+        let reports = Reports::default();
+        reports.consumer(&consumer(7, 1, 0), at(1));
+        assert!(!hear(&reports, 1).members["m"].consumes);
+        reports.consumer(&ConsumerReport { partitions: 2, ..consumer(7, 2, 0) }, at(2));
+        assert!(hear(&reports, 2).members["m"].consumes);
+        reports.consumer(&ConsumerReport { first_fetch_ms: 1500, ..consumer(7, 3, 9) }, at(3));
+        assert_eq!(hear(&reports, 3).members["m"].first_fetch, Some(Duration::from_millis(1500)));
+        reports.consumer(&consumer(8, 1, 0), at(4));
+        assert!(!hear(&reports, 4).members["m"].consumes, "a restarted member has not fetched");
+        assert!(hear(&reports, 80).members.is_empty());
+    }
+
+    #[test]
+    fn senders_are_bounded_and_silent_ones_make_room() {
+        let reports = Reports::default();
+        for n in 0..GATEWAYS_MAX {
+            assert_eq!(reports.gateway(gateway(&n.to_string(), 1, 1, 1), at(1)), Taken::Newest);
+        }
+        assert_eq!(reports.gateway(gateway("more", 1, 1, 1), at(2)), Taken::Full);
+        assert_eq!(reports.gateway(gateway("more", 1, 1, 1), at(100)), Taken::Newest);
+    }
+
+    #[test]
+    fn numbers_that_are_none_do_no_harm() {
+        let reports = Reports::default();
+        let mut report = gateway("a", 1, 1, 50);
+        report.interval_ms = 0;
+        for load in report.topics.values_mut().flat_map(BTreeMap::values_mut) {
+            (load.offered_est, load.censored) = (f64::NAN, 7.0);
+        }
+        reports.gateway(report, at(1));
+        reports.consumer(&ConsumerReport { busy_seconds: f64::NAN, ..consumer(7, 1, 3) }, at(1));
+        let heard = hear(&reports, 1);
+        assert_eq!(heard.offered, Some(Offered { rate: 0.0, burst: false, censored: 0.0 }));
+        assert!(heard.busy.is_empty());
+    }
+}
