@@ -1,0 +1,175 @@
+//! `tidegate consume`: the reference consumer as a process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use tidegate_core::wire::{CONSUMER_REPORT_PATH, ConsumerReport};
+use tidegate_kafka::consumer::{self, Running, Settings, Snapshot, Work};
+use tidegate_runtime::report::{Key, Reporter};
+use tidegate_runtime::{clock, shutdown};
+use tokio::time::MissedTickBehavior;
+
+/// Time between two reports to the controller.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// How often to look whether the consumer's thread has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Settings of a consumer.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Kafka bootstrap servers, HOST:PORT separated by commas.
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka: String,
+    /// Consumer group.
+    #[arg(long)]
+    group: String,
+    /// Topic to read; may be given more than once.
+    #[arg(long = "topic", value_name = "TOPIC", required = true)]
+    topics: Vec<String>,
+    /// Kafka client id, unique in the group. Default: consume-PID.
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    /// Sleep this long for each record, e.g. 5ms.
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "burn")]
+    work: Option<Duration>,
+    /// Keep a processor busy this long for each record, e.g. 200us.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    burn: Option<Duration>,
+    /// Time between two commits of what was processed.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    commit_interval: Duration,
+    /// Controller to report busy seconds to, http://HOST:PORT.
+    #[arg(long, value_name = "URL", requires = "key_file")]
+    report_to: Option<String>,
+    /// File with the key that the controller shares with its reporters.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Another setting of librdkafka's consumer, e.g. session.timeout.ms=30000; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    overrides: Vec<(String, String)>,
+    /// Leave the group when the parent process dies, by kill -9 too (prctl of Linux).
+    #[arg(long)]
+    stop_with_parent: bool,
+}
+
+/// Reads a duration such as `5ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<humantime::Duration>()
+        .map(Into::into)
+        .map_err(|error| format!("{error}; allowed is a number with ns, us, ms, s, m"))
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("allowed is KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Consumes until SIGTERM or SIGINT, then commits and leaves the group.
+///
+/// # Errors
+/// Wrong settings, or what ended the consumer.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let started = clock::monotonic();
+    if args.stop_with_parent {
+        follow_parent()?;
+    }
+    ensure!(args.work.is_none_or(|work| !work.is_zero()), "--work 0s: allowed is more than nothing");
+    let reporter = match (args.report_to, args.key_file) {
+        (Some(url), Some(file)) => Some(Reporter::new(url, &Key::from_file(&file)?)?),
+        _ => None,
+    };
+    let client_id = args.client_id.unwrap_or_else(|| format!("consume-{}", std::process::id()));
+    let settings = Settings {
+        topics: args.topics,
+        work: match (args.work, args.burn) {
+            (Some(work), _) => Work::Sleep(work),
+            (None, Some(burn)) => Work::Burn(burn),
+            (None, None) => Work::None,
+        },
+        commit_interval: args.commit_interval,
+        overrides: args.overrides.into_iter().collect(),
+        ..Settings::new(args.kafka, args.group, "", client_id)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let running =
+            consumer::spawn(&settings, clock::monotonic, started, |_| ()).context("the consumer")?;
+        let mut reports = Reports::new(reporter, &settings);
+        tokio::select! {
+            () = shutdown::signal() => (),
+            () = reports.send_while(&running) => (),
+        }
+        running.stop();
+        reports.send(running.stats().snapshot(), true).await;
+        tokio::task::spawn_blocking(|| running.join()).await?.context("the consumer")
+    })
+}
+
+/// Asks the kernel for a SIGTERM when the parent dies.
+fn follow_parent() -> anyhow::Result<()> {
+    let parent = rustix::process::getppid();
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+        .context("--stop-with-parent")?;
+    // A parent that died between the two lines would never be heard of.
+    ensure!(rustix::process::getppid() == parent, "--stop-with-parent: the parent is gone");
+    Ok(())
+}
+
+/// Turns the consumer's totals into reports of what happened since the last one.
+struct Reports {
+    reporter: Option<Reporter>,
+    report: ConsumerReport,
+    last: Snapshot,
+    last_at: tidegate_core::time::Timestamp,
+    was_refused: bool,
+}
+
+impl Reports {
+    fn new(reporter: Option<Reporter>, settings: &Settings) -> Self {
+        let report = ConsumerReport {
+            group: settings.group.clone(),
+            member: settings.client_id.clone(),
+            run: u64::from(std::process::id()) << 32 | clock::unix_millis().0.cast_unsigned() & 0xFFFF_FFFF,
+            ..ConsumerReport::default()
+        };
+        Self { reporter, report, last: Snapshot::default(), last_at: clock::monotonic(), was_refused: false }
+    }
+
+    /// Reports every second until the consumer's thread ends.
+    async fn send_while(&mut self, running: &Running) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !running.is_finished() {
+            look.tick().await;
+            if clock::monotonic().since(self.last_at) >= REPORT_EVERY {
+                self.send(running.stats().snapshot(), false).await;
+            }
+        }
+    }
+
+    /// Sends one report. A controller that is away costs nothing but its line in the log: the next report has
+    /// what this one had, since only a delivered report moves the begin of the span.
+    async fn send(&mut self, now: Snapshot, leaving: bool) {
+        let Some(reporter) = &self.reporter else { return };
+        let at = clock::monotonic();
+        self.report.seq += 1;
+        self.report.interval_ms = u32::try_from(at.since(self.last_at).as_millis()).unwrap_or(u32::MAX);
+        self.report.records = now.records - self.last.records;
+        self.report.busy_seconds = now.busy.saturating_sub(self.last.busy).as_secs_f64();
+        self.report.partitions = now.partitions;
+        self.report.first_fetch_ms =
+            now.first_fetch.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1));
+        self.report.leaving = leaving;
+        match reporter.post(CONSUMER_REPORT_PATH, &self.report).await {
+            Ok(_) => {
+                (self.last, self.last_at, self.was_refused) = (now, at, false);
+            }
+            Err(error) if !self.was_refused => {
+                tracing::warn!(%error, "report not delivered");
+                self.was_refused = true;
+            }
+            Err(_) => (),
+        }
+    }
+}

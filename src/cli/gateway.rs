@@ -1,0 +1,38 @@
+//! `tidegate gateway`: the MQTT gateway as a process.
+
+use tidegate_gateway::config::{RawSettings, Settings};
+use tidegate_gateway::{Resources, Stats};
+use tidegate_runtime::metrics::Registry;
+use tidegate_runtime::{clock, shutdown};
+use tokio_util::sync::CancellationToken;
+
+use crate::settings;
+
+/// Runs a gateway until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Wrong settings (a port in use among them), or what stopped the gateway.
+pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
+    let Some((loaded, settings)) = settings::load::<RawSettings, Settings>(args)? else { return Ok(()) };
+    let resources = Resources {
+        listener: settings::bind(&loaded, "listen", settings.listen)?,
+        admin: settings.admin_listen.map(|at| settings::bind(&loaded, "admin_listen", at)).transpose()?,
+        settings,
+        registry: Registry::new(),
+        stats: Stats::default(),
+        clock: clock::monotonic,
+        unix_clock: clock::unix_millis,
+    };
+    // The workers bring their own threads and runtimes; this one accepts signals, reports and admin requests.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let asked = stop.clone();
+        tokio::spawn(async move {
+            shutdown::signal().await;
+            asked.cancel();
+        });
+        tidegate_gateway::run(resources, stop).await?;
+        Ok(())
+    })
+}

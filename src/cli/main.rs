@@ -1,0 +1,55 @@
+//! The `tidegate` command: thin subcommands over the crates that do the work.
+
+mod check;
+mod consume;
+mod controller;
+mod exit;
+mod gateway;
+mod settings;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tidegate_runtime::config::EXIT_USAGE;
+use tidegate_runtime::telemetry::{self, LogFormat};
+
+/// Edge-focused autoscaler for ingestion of device data: an MQTT gateway in front of Kafka and the controller that scales its consumers.
+#[derive(Parser)]
+#[command(name = "tidegate", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything in one process: gateway, controller, consumers, and simulated devices with --burst.
+    Up(up::Args),
+    /// The MQTT gateway.
+    Gateway(settings::Args),
+    /// The controller that scales a consumer group.
+    Controller(settings::Args),
+    /// A reference consumer: cooperative-sticky, commits what it processed, leaves its group on SIGTERM.
+    Consume(consume::Args),
+    /// Checks a settings file without opening a port.
+    Check(check::Args),
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    // The screen of `up` is its output; logs beside it would tear it.
+    if !matches!(command, Command::Up(_))
+        && let Err(error) = telemetry::init_logs(LogFormat::Auto)
+    {
+        eprintln!("tidegate: {error}");
+        return ExitCode::from(EXIT_USAGE);
+    }
+    exit::code(match command {
+        Command::Up(args) => up::run(&args),
+        Command::Gateway(args) => gateway::run(&args),
+        Command::Controller(args) => controller::run(&args),
+        Command::Consume(args) => consume::run(args),
+        Command::Check(args) => check::run(&args),
+    })
+}
