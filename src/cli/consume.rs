@@ -48,9 +48,9 @@ pub(crate) struct Args {
     /// Another setting of librdkafka's consumer, e.g. session.timeout.ms=30000; may be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     overrides: Vec<(String, String)>,
-    /// Leave the group when the parent process dies, by kill -9 too (prctl of Linux).
+    /// Leave the group when standard input ends: with its pipe held open, a parent that dies takes its consumers along.
     #[arg(long)]
-    stop_with_parent: bool,
+    stop_on_stdin_eof: bool,
 }
 
 /// Reads a duration such as `5ms`.
@@ -71,9 +71,6 @@ fn setting(text: &str) -> Result<(String, String), String> {
 /// Wrong settings, or what ended the consumer.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let started = clock::monotonic();
-    if args.stop_with_parent {
-        follow_parent()?;
-    }
     ensure!(args.work.is_none_or(|work| !work.is_zero()), "--work 0s: allowed is more than nothing");
     let reporter = match (args.report_to, args.key_file) {
         (Some(url), Some(file)) => Some(Reporter::new(url, &Key::from_file(&file)?)?),
@@ -98,6 +95,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         let mut reports = Reports::new(reporter, &settings);
         tokio::select! {
             () = shutdown::signal() => (),
+            () = end_of_stdin(), if args.stop_on_stdin_eof => tracing::info!("standard input ended"),
             () = reports.send_while(&running) => (),
         }
         running.stop();
@@ -106,14 +104,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     })
 }
 
-/// Asks the kernel for a SIGTERM when the parent dies.
-fn follow_parent() -> anyhow::Result<()> {
-    let parent = rustix::process::getppid();
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
-        .context("--stop-with-parent")?;
-    // A parent that died between the two lines would never be heard of.
-    ensure!(rustix::process::getppid() == parent, "--stop-with-parent: the parent is gone");
-    Ok(())
+/// Returns when standard input is at its end, or cannot be read.
+async fn end_of_stdin() {
+    let (ended, end) = tokio::sync::oneshot::channel();
+    // A thread of its own, never waited for: tokio's stdin would keep the process alive until its read returns.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = ended.send(());
+    });
+    let _ = end.await;
 }
 
 /// Turns the consumer's totals into reports of what happened since the last one.

@@ -70,7 +70,7 @@ impl Events {
     /// A report arrived. Not worth a line unless it is refused: they come every second.
     pub(crate) fn report(&self, kind: &'static str, outcome: &'static str) {
         self.metrics.reports.with_label_values(&[kind, outcome]).inc();
-        if outcome == "unauthorized" || outcome == "full" {
+        if !matches!(outcome, "taken" | "late") {
             tracing::debug!(kind, outcome, "a report was refused");
         }
     }

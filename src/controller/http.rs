@@ -6,19 +6,22 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{FromRequest, Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use tidegate_core::time::Clock;
-use tidegate_core::wire::{CONSUMER_REPORT_PATH, GATEWAY_REPORT_PATH, ReportReply};
+use tidegate_core::wire::{
+    CONSUMER_REPORT_PATH, ConsumerReport, GATEWAY_REPORT_PATH, GatewayReport, ReportReply,
+};
+use tidegate_runtime::config::Problem;
 use tidegate_runtime::report::Key;
 use tokio::sync::watch;
 
 use crate::events::Events;
-use crate::reports::{Reports, Taken};
+use crate::reports::{Reports, Taken, check};
 use crate::view::View;
 
 /// Path of the last observation and decision, as JSON.
@@ -46,17 +49,14 @@ pub(crate) fn router(
         .with_state(Arc::new(Desk { key, reports, view, events, clock }))
 }
 
-async fn gateway(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response {
-    desk.take("gateway", &headers, &body, |report: tidegate_core::wire::GatewayReport| {
-        let seq = report.seq;
-        (seq, desk.reports.gateway(report, (desk.clock)()))
-    })
+async fn gateway(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    let take = |report: GatewayReport| (report.seq, desk.reports.gateway(report, (desk.clock)()));
+    desk.take("gateway", request, check::gateway, take).await
 }
 
-async fn consumer(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response {
-    desk.take("consumer", &headers, &body, |report: tidegate_core::wire::ConsumerReport| {
-        (report.seq, desk.reports.consumer(&report, (desk.clock)()))
-    })
+async fn consumer(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    let take = |report: ConsumerReport| (report.seq, desk.reports.consumer(&report, (desk.clock)()));
+    desk.take("consumer", request, check::consumer, take).await
 }
 
 async fn decision(State(desk): State<Arc<Desk>>) -> Response {
@@ -68,21 +68,31 @@ async fn decision(State(desk): State<Arc<Desk>>) -> Response {
 }
 
 impl Desk {
-    fn take<R: DeserializeOwned>(
+    async fn take<R: DeserializeOwned>(
         &self,
         kind: &'static str,
-        headers: &HeaderMap,
-        body: &[u8],
+        request: Request,
+        check: fn(&R) -> Result<(), Problem>,
         take: impl FnOnce(R) -> (u64, Taken),
     ) -> Response {
-        // The key first: nothing of a stranger's body is looked at.
-        if !self.key.authorizes(headers) {
+        // The key first: nothing of a stranger's body is read.
+        if !self.key.authorizes(request.headers()) {
             self.events.report(kind, "unauthorized");
-            return (StatusCode::UNAUTHORIZED, "the key of the site is needed\n").into_response();
+            return refusal(StatusCode::UNAUTHORIZED, "the key of the site is needed");
         }
-        let report = match serde_json::from_slice(body) {
+        let body = match Bytes::from_request(request, &()).await {
+            Ok(body) => body,
+            Err(problem) => {
+                self.events.report(kind, "refused");
+                return refusal(problem.status(), &problem.body_text());
+            }
+        };
+        let report = match checked(&body, check) {
             Ok(report) => report,
-            Err(problem) => return (StatusCode::BAD_REQUEST, format!("{problem}\n")).into_response(),
+            Err(problem) => {
+                self.events.report(kind, "refused");
+                return refusal(StatusCode::UNPROCESSABLE_ENTITY, &problem);
+            }
         };
         let (seq, taken) = take(report);
         match taken {
@@ -91,9 +101,20 @@ impl Desk {
             Taken::Late => self.events.report(kind, "late"),
             Taken::Full => {
                 self.events.report(kind, "full");
-                return (StatusCode::SERVICE_UNAVAILABLE, "too many senders\n").into_response();
+                return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many senders");
             }
         }
         Json(ReportReply { seq }).into_response()
     }
+}
+
+fn checked<R: DeserializeOwned>(body: &[u8], check: fn(&R) -> Result<(), Problem>) -> Result<R, String> {
+    let report = serde_json::from_slice(body).map_err(|problem| problem.to_string())?;
+    check(&report)
+        .map_err(|wrong| format!("{} = {}: allowed is {}", wrong.key, wrong.value, wrong.allowed))?;
+    Ok(report)
+}
+
+fn refusal(status: StatusCode, why: &str) -> Response {
+    (status, Json(serde_json::json!({ "error": why }))).into_response()
 }

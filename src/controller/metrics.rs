@@ -7,7 +7,7 @@ use tidegate_runtime::metrics::Registry;
 /// Kinds of reports, as the label `kind`.
 pub(crate) const KINDS: [&str; 2] = ["gateway", "consumer"];
 /// What became of a report, as the label `outcome`.
-pub(crate) const OUTCOMES: [&str; 4] = ["taken", "late", "unauthorized", "full"];
+pub(crate) const OUTCOMES: [&str; 5] = ["taken", "late", "unauthorized", "refused", "full"];
 
 /// Handles of all metrics; clones share the values.
 #[derive(Clone, Debug)]

@@ -42,9 +42,11 @@ impl Starts {
             } else {
                 replicas.starting.push(age);
             }
-            let first_fetch = state.and_then(|state| state.first_fetch);
-            if let Some(first_fetch) = first_fetch
+            // One that consumes before it has fetched found nothing waiting: its first fetch, an hour later perhaps, will say
+            // when devices woke up, and not how long a start takes.
+            if let Some(state) = state.filter(|state| state.consumes)
                 && self.measured.insert(replica.member.clone())
+                && let Some(first_fetch) = state.first_fetch
             {
                 started.push(spawned_at.since(replica.ordered_at) + first_fetch);
             }
@@ -75,6 +77,19 @@ mod tests {
         assert_eq!(seen, Replicas { ordered: 3, ready: 1, starting: vec![Duration::from_secs(10); 2] });
         assert_eq!(started, [Duration::from_secs(5)]);
         assert!(starts.look(3, &replicas, &members, at(21)).1.is_empty());
+    }
+
+    #[test]
+    fn a_first_fetch_that_had_to_wait_for_a_record_is_no_start_time() {
+        let replica = [Running { member: "a".to_owned(), ordered_at: at(0), spawned_at: Some(at(0)) }];
+        let state = |first_fetch| MemberState { consumes: true, first_fetch };
+        let mut starts = Starts::default();
+        let mut look = |first_fetch, secs| {
+            let members = BTreeMap::from([("a".to_owned(), state(first_fetch))]);
+            starts.look(1, &replica, &members, at(secs))
+        };
+        assert_eq!(look(None, 5).0.ready, 1);
+        assert!(look(Some(Duration::from_mins(10)), 605).1.is_empty());
     }
 
     #[test]

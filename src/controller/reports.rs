@@ -3,6 +3,8 @@
 //! Owns who reported what and when; HTTP is `http`'s. Everything is bounded: names come from outside, even though
 //! their senders hold the key.
 
+pub(crate) mod check;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -254,7 +254,7 @@ impl Consumers<'_> {
 
     fn args(&self, report_to: &str, key_file: &Path) -> Vec<String> {
         let mut args: Vec<String> =
-            ["consume", "--stop-with-parent", "--client-id", "{member}", "--group", GROUP]
+            ["consume", "--stop-on-stdin-eof", "--client-id", "{member}", "--group", GROUP]
                 .map(str::to_owned)
                 .into();
         let mut option = |name: &str, value: String| args.extend([name.to_owned(), value]);

@@ -287,6 +287,8 @@ async fn reports_need_the_key_and_the_decision_can_be_read() {
 
     let reporter = Reporter::new(url.clone(), &key).unwrap();
     assert_eq!(reporter.post(GATEWAY_REPORT_PATH, &burst(3, 700.0)).await.unwrap().seq, 3);
+    let refused = reporter.post(GATEWAY_REPORT_PATH, &burst(4, -1.0)).await.unwrap_err();
+    assert!(matches!(refused, ReportError::Refused(status) if status == 422), "{refused}");
     let report =
         ConsumerReport { group: "g".to_owned(), member: "m".to_owned(), seq: 5, ..ConsumerReport::default() };
     assert_eq!(reporter.post(CONSUMER_REPORT_PATH, &report).await.unwrap().seq, 5);

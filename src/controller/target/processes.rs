@@ -1,22 +1,26 @@
 //! Consumers as processes of this machine.
 //!
-//! A replica stops by SIGTERM, and by SIGKILL if it does not within its time; it is always signalled through the handle of
-//! a child that was not reaped yet, so its pid cannot be another process's. Children are a process group each (a
-//! Ctrl-C on the terminal reaches the controller alone, which then stops them in order) and are killed when their
-//! handle is dropped, so a controller that panics leaves nothing behind. Against SIGKILL of the controller itself
-//! only the child can help: `tidegate consume` asks the kernel to be told of its parent's death.
+//! A replica stops by SIGTERM, and by SIGKILL if it does not within its time. Each leads a process group of its own: a
+//! Ctrl-C on the terminal reaches the controller alone, which then stops them in order, and what a replica started is
+//! stopped with it. A supervisor has to do the same: under systemd, `KillMode=mixed`.
+//!
+//! Nothing is left behind. Dropping a replica's handle kills its group, so a controller that panics takes them along.
+//! One that dies by SIGKILL closes the pipes that are their standard input: a consumer that ends at the end of its
+//! standard input (`tidegate consume --stop-on-stdin-eof`) leaves its group by itself.
+
+mod group;
+mod process;
 
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tidegate_core::time::Timestamp;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
+use self::process::Process;
 use super::{Crash, Running, State, Target};
 use crate::config::RawProcesses;
 
@@ -26,6 +30,9 @@ const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
 /// Time that a replica must have run for its next crash to count as the first.
 const RAN_WELL: Duration = Duration::from_mins(1);
+/// Bound on processes, those that are stopping included: a count that goes up and down while nothing ends must not fill
+/// the machine. As many as a policy may ask for.
+const PROCESSES_MAX: usize = 10_000;
 /// Stands for the member name in arguments and in values of the environment.
 const MEMBER: &str = "{member}";
 
@@ -49,7 +56,7 @@ struct Slot {
 
 #[derive(Debug)]
 enum Life {
-    Runs { child: Child, since: Timestamp },
+    Runs { child: Box<Process>, since: Timestamp },
     Waits { until: Timestamp },
 }
 
@@ -60,7 +67,7 @@ impl LocalProcesses {
         Self { settings, name: name.to_owned(), slots: Vec::new(), stopping: JoinSet::new(), spawned: 0 }
     }
 
-    fn spawn(&mut self) -> Result<(String, Child), String> {
+    fn spawn(&mut self) -> Result<(String, Box<Process>), String> {
         self.spawned += 1;
         let member = format!("{}-{}-{}", self.name, std::process::id(), self.spawned);
         let fill = |text: &String| text.replace(MEMBER, &member);
@@ -68,13 +75,10 @@ impl LocalProcesses {
         command
             .args(self.settings.args.iter().map(fill))
             .envs(self.settings.env.iter().map(|(key, value)| (key, fill(value))))
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(self.settings.log_file.as_deref().map_or_else(|| Ok(Stdio::inherit()), append)?)
-            .process_group(0)
-            .kill_on_drop(true);
-        let child = command
-            .spawn()
+            .stderr(self.settings.log_file.as_deref().map_or_else(|| Ok(Stdio::inherit()), append)?);
+        let child = Process::start(&mut command)
+            .map(Box::new)
             .map_err(|problem| format!("cannot start {}: {problem}", self.settings.command.display()))?;
         Ok((member, child))
     }
@@ -92,36 +96,33 @@ impl LocalProcesses {
             if now.since(*since) >= RAN_WELL {
                 slot.crashes = 0;
             }
-            let wait = backoff(slot.crashes);
-            slot.crashes = slot.crashes.saturating_add(1);
-            slot.ordered_at = now;
-            slot.life = Life::Waits { until: now + wait };
-            crashes.push(Crash { member: slot.member.clone(), ended, restart_in_secs: wait.as_secs() });
+            // One that crashes in a loop must not look as if it were about to come up: its order stays as old as it is.
+            if slot.crashes == 0 {
+                slot.ordered_at = now;
+            }
+            crashes.push(slot.crashed(ended, now));
         }
         crashes
     }
 
-    /// Starts again what has waited long enough.
-    fn revive(&mut self, now: Timestamp) -> Result<(), String> {
+    /// Starts again what has waited long enough; what cannot be started waits anew.
+    fn revive(&mut self, now: Timestamp) -> Vec<Crash> {
+        let mut crashes = Vec::new();
         for index in 0..self.slots.len() {
             if !matches!(self.slots[index].life, Life::Waits { until } if until <= now) {
                 continue;
             }
-            match self.spawn() {
+            let spawned = self.spawn();
+            let slot = &mut self.slots[index];
+            match spawned {
                 Ok((member, child)) => {
-                    let slot = &mut self.slots[index];
                     slot.member = member;
                     slot.life = Life::Runs { child, since: now };
                 }
-                Err(problem) => {
-                    let slot = &mut self.slots[index];
-                    slot.life = Life::Waits { until: now + backoff(slot.crashes) };
-                    slot.crashes = slot.crashes.saturating_add(1);
-                    return Err(problem);
-                }
+                Err(problem) => crashes.push(slot.crashed(problem, now)),
             }
         }
-        Ok(())
+        crashes
     }
 
     fn stop_one(&mut self) {
@@ -130,7 +131,8 @@ impl LocalProcesses {
         let Some(index) = waiting.or_else(|| self.slots.len().checked_sub(1)) else { return };
         let slot = self.slots.remove(index);
         if let Life::Runs { child, .. } = slot.life {
-            self.stopping.spawn(stop(child, slot.member, self.settings.stop_timeout));
+            let patience = self.settings.stop_timeout;
+            self.stopping.spawn(async move { child.stop(patience).await.then_some(slot.member) });
         }
     }
 
@@ -145,9 +147,8 @@ impl LocalProcesses {
 
 impl Target for LocalProcesses {
     async fn observe(&mut self, now: Timestamp) -> Result<State, String> {
-        let crashes = self.bury(now);
-        // What cannot be started again is told with the next crash or order; the state is known either way.
-        let revived = self.revive(now);
+        let mut crashes = self.bury(now);
+        crashes.extend(self.revive(now));
         let replicas = self
             .slots
             .iter()
@@ -160,9 +161,6 @@ impl Target for LocalProcesses {
                 },
             })
             .collect();
-        if let Err(problem) = revived {
-            tracing::debug!(problem, "a consumer cannot be started again");
-        }
         let ordered = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         Ok(State { ordered, replicas, crashes, killed: self.killed() })
     }
@@ -171,6 +169,12 @@ impl Target for LocalProcesses {
         let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
         while self.slots.len() > wanted {
             self.stop_one();
+        }
+        let stopping = self.stopping.len();
+        if self.slots.len() < wanted && wanted.saturating_add(stopping) > PROCESSES_MAX {
+            return Err(format!(
+                "{stopping} consumers are still stopping: allowed is {PROCESSES_MAX} in all"
+            ));
         }
         while self.slots.len() < wanted {
             let (member, child) = self.spawn()?;
@@ -196,15 +200,14 @@ impl Target for LocalProcesses {
     }
 }
 
-/// Stops a child and waits until it is gone; returns its member name if it had to be killed.
-async fn stop(mut child: Child, member: String, patience: Duration) -> Option<String> {
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
-    if asked && matches!(timeout(patience, child.wait()).await, Ok(Ok(_))) {
-        return None;
+impl Slot {
+    /// Waits, longer with each crash in a row.
+    fn crashed(&mut self, ended: String, now: Timestamp) -> Crash {
+        let wait = backoff(self.crashes);
+        self.crashes = self.crashes.saturating_add(1);
+        self.life = Life::Waits { until: now + wait };
+        Crash { member: self.member.clone(), ended, restart_in_secs: wait.as_secs() }
     }
-    // `kill` also waits; it fails only if the child is gone already.
-    child.kill().await.is_ok().then_some(member)
 }
 
 fn append(path: &Path) -> Result<Stdio, String> {

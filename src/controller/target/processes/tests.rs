@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use rustix::process::test_kill_process;
+use rustix::process::{Pid, Signal, getpgid, kill_process, test_kill_process};
+use tokio::time::timeout;
 
 use super::*;
 
@@ -161,4 +162,96 @@ async fn each_replica_knows_its_own_name() {
     let member = processes.slots[0].member.clone();
     until(async || std::fs::read_to_string(&path).is_ok_and(|text| text == format!("{member} <{member}>\n")))
         .await;
+}
+
+/// Starts one replica of a script that writes into `$DIR`.
+async fn writing(folder: &tempfile::TempDir, script: &str, stop_timeout: Duration) -> LocalProcesses {
+    let mut processes = processes(script, stop_timeout);
+    processes.settings.env.insert("DIR".to_owned(), folder.path().display().to_string());
+    processes.scale(1, at(0)).await.unwrap();
+    processes
+}
+
+/// Returns what the script wrote into `name`.
+async fn written(folder: &tempfile::TempDir, name: &str) -> String {
+    let path = folder.path().join(name);
+    let mut text = String::new();
+    until(async || {
+        text = std::fs::read_to_string(&path).unwrap_or_default();
+        text.ends_with('\n')
+    })
+    .await;
+    text.trim().to_owned()
+}
+
+fn pid(text: &str) -> Pid {
+    Pid::from_raw(text.parse().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_replica_hears_of_our_death_and_not_of_the_terminals_signals() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut processes =
+        writing(&folder, "echo $$ > $DIR/pid; cat; echo end > $DIR/end; sleep 1000", Duration::from_secs(20))
+            .await;
+    let child = pid(&written(&folder, "pid").await);
+    assert_eq!(getpgid(Some(child)), Ok(child), "a group of its own");
+    assert!(!folder.path().join("end").exists(), "its standard input lasts as long as we do");
+    let Life::Runs { child, .. } = &mut processes.slots[0].life else { panic!("it runs") };
+    child.cut_lifeline();
+    assert_eq!(written(&folder, "end").await, "end");
+    processes.shut_down().await;
+}
+
+#[tokio::test]
+async fn what_a_replica_started_has_the_same_time_to_end() {
+    let folder = tempfile::tempdir().unwrap();
+    // The shell ends at once; the one it started finishes its work.
+    let inner = "trap 'sleep 0.2; echo done > $DIR/done; exit' TERM; echo $$ > $DIR/pid; while :; do sleep 0.02; done";
+    let script = "/bin/sh -c \"$WORK\" & trap 'exit 0' TERM; while :; do sleep 0.02; done";
+    let mut processes = processes(script, Duration::from_secs(20));
+    processes.settings.env.insert("WORK".to_owned(), inner.to_owned());
+    processes.settings.env.insert("DIR".to_owned(), folder.path().display().to_string());
+    processes.scale(1, at(0)).await.unwrap();
+    written(&folder, "pid").await;
+    assert!(processes.shut_down().await.is_empty(), "none had to be killed");
+    assert!(folder.path().join("done").exists());
+}
+
+#[tokio::test]
+async fn what_a_crashed_replica_started_does_not_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut processes =
+        writing(&folder, "sleep 1000 & echo $! > $DIR/pid; exit 3", Duration::from_secs(20)).await;
+    let orphan = pid(&written(&folder, "pid").await);
+    until(async || !processes.observe(at(0)).await.unwrap().crashes.is_empty()).await;
+    until(async || !runs(orphan)).await;
+}
+
+/// Returns true if the process exists and is no zombie, which only its new parent can end.
+fn runs(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|text| !text.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+}
+
+#[tokio::test]
+async fn a_crash_loop_does_not_look_like_a_fresh_start_and_a_missing_program_counts() {
+    let mut processes = processes("exit 3", Duration::from_secs(1));
+    processes.scale(1, at(0)).await.unwrap();
+    let crashed = async |processes: &mut LocalProcesses, secs| {
+        let mut state = State::default();
+        until(async || {
+            state = processes.observe(at(secs)).await.unwrap();
+            !state.crashes.is_empty()
+        })
+        .await;
+        state
+    };
+    assert_eq!(crashed(&mut processes, 5).await.replicas[0].ordered_at, at(5), "it was up until then");
+    assert_eq!(crashed(&mut processes, 6).await.replicas[0].ordered_at, at(5));
+    processes.settings.command = PathBuf::from("/no/such/program");
+    let missing = crashed(&mut processes, 9).await;
+    assert!(missing.crashes[0].ended.contains("/no/such/program"), "{missing:?}");
+    assert_eq!((missing.replicas[0].spawned_at, missing.replicas[0].ordered_at), (None, at(5)));
+    assert_eq!(missing.crashes[0].restart_in_secs, 4);
 }
