@@ -3,7 +3,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo test check parts bench fmt build
+.PHONY: help demo test test-long check parts bench fmt build
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ parts: ## fetch the real servers that the tests use into a cache outside the che
 # The real-parts tests start the binary that `build` made.
 test: parts build ## every test, real parts included
 	$(CARGO) test --locked --workspace --no-fail-fast
+
+test-long: ## many more seeds of the scaling rule's steadiness (two minutes)
+	$(CARGO) test --locked --release -p tidegate-core -- --ignored thousands
 
 check: ## the fast inner gate: format, lints, docs
 	$(CARGO) fmt --all --check
