@@ -6,14 +6,13 @@ use tidegate_controller::target::LocalProcesses;
 use tidegate_controller::{KafkaGroup, READINESS, Resources, Settings, View};
 use tidegate_core::time::Clock;
 use tidegate_runtime::admin::Readiness;
+use tidegate_runtime::clock;
 use tidegate_runtime::config::Problem;
 use tidegate_runtime::metrics::Registry;
 use tidegate_runtime::report::Key;
-use tidegate_runtime::{clock, shutdown};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use crate::settings;
+use crate::{settings, stop};
 
 /// What the controller of this build runs with: Kafka over its wire protocol, consumers as local processes.
 pub(crate) type Local = Resources<KafkaGroup, LocalProcesses>;
@@ -31,15 +30,9 @@ pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
     let listener = settings::bind(&loaded, "listen", settings.listen)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let asked = stop.clone();
-        tokio::spawn(async move {
-            shutdown::signal().await;
-            asked.cancel();
-        });
         let (view, _) = watch::channel(View::default());
         let resources = resources(settings, listener, key, Registry::new(), view, clock::monotonic)?;
-        tidegate_controller::run(resources, stop).await.context("the controller")
+        tidegate_controller::run(resources, stop::on_signal()).await.context("the controller")
     })
 }
 

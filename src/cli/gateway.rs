@@ -2,11 +2,10 @@
 
 use tidegate_gateway::config::{RawSettings, Settings};
 use tidegate_gateway::{Resources, Stats};
+use tidegate_runtime::clock;
 use tidegate_runtime::metrics::Registry;
-use tidegate_runtime::{clock, shutdown};
-use tokio_util::sync::CancellationToken;
 
-use crate::settings;
+use crate::{settings, stop};
 
 /// Runs a gateway until SIGTERM or SIGINT.
 ///
@@ -26,13 +25,7 @@ pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
     // The workers bring their own threads and runtimes; this one accepts signals, reports and admin requests.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let asked = stop.clone();
-        tokio::spawn(async move {
-            shutdown::signal().await;
-            asked.cancel();
-        });
-        tidegate_gateway::run(resources, stop).await?;
+        tidegate_gateway::run(resources, stop::on_signal()).await?;
         Ok(())
     })
 }

@@ -6,6 +6,7 @@ mod controller;
 mod exit;
 mod gateway;
 mod settings;
+mod stop;
 mod up;
 
 use std::process::ExitCode;

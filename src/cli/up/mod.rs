@@ -16,11 +16,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tidegate_controller::View;
 use tidegate_fleet::{Clocks, Ledger, Plan, Progress, Report};
-use tidegate_runtime::{clock, shutdown};
+use tidegate_runtime::clock;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::stop;
 use parts::{Parts, Wanted};
 use scenario::Scenario;
 use screen::Screen;
@@ -61,12 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 async fn up(args: &Args) -> anyhow::Result<()> {
-    let asked = CancellationToken::new();
-    let on_signal = asked.clone();
-    tokio::spawn(async move {
-        shutdown::signal().await;
-        on_signal.cancel();
-    });
+    let asked = stop::on_signal();
     let wanted = Wanted { kafka: args.kafka.clone(), listen: args.listen, work: args.work.into() };
     let mut parts = Parts::start(&wanted).await?;
     parts.introduce(args.burst, &wanted);
