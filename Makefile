@@ -24,10 +24,11 @@ test: parts build ## every test, real parts included
 test-long: ## many more seeds of the scaling rule's steadiness (two minutes)
 	$(CARGO) test --locked --release -p tidegate-core -- --ignored thousands
 
-check: ## the fast inner gate: format, lints, docs
+check: ## the fast inner gate: format, lints, docs, layering
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+	$(CARGO) test --locked -p tidegate-tests --test tidy
 
 bench: parts ## CPU per message of the gateway beside a bare loop; prints ratios of one run
 	$(CARGO) build --locked --release -p tidegate -p tidegate-bench

@@ -1,0 +1,381 @@
+//! A proxy that understands Kafka's requests and answers the first Produce of a fresh partition itself.
+//!
+//! It makes the one situation in which librdkafka reports a record as delivered that no broker has: the first
+//! Produce request of a partition fails with a passing error while the second is already on its way to a broker
+//! that knows nothing of the producer and takes it. The first request never reaches the broker; everything
+//! else does, unchanged, and responses keep the order of their requests, as Kafka's own do.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, decode_request_header_from_buffer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot};
+
+use super::door::Door;
+
+/// Larger than any request or response of the tests; a longer length is a stream out of step.
+const MAX_FRAME_BYTES: usize = 64 * 1024 * 1024;
+/// Responses that a connection is waiting for. librdkafka sends five requests at a time.
+const MAX_OUTSTANDING: usize = 64;
+
+/// What the proxy answers to each producer's first Produce request of each partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Injection {
+    /// Kafka's error code, e.g. 3 `UNKNOWN_TOPIC_OR_PARTITION`, 6 `NOT_LEADER_OR_FOLLOWER`, 19 `NOT_ENOUGH_REPLICAS`.
+    pub code: i16,
+    /// How long the answer waits for a second Produce request of the partition. A client that sends none
+    /// while the first is outstanding gets its answer then.
+    pub patience: Duration,
+}
+
+/// What has been answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Injected {
+    /// First Produce requests that came and are withheld from the broker, answered or not.
+    pub withheld: u32,
+    /// Answered while a second request of the same partition was at the broker.
+    pub with_second_on_the_wire: u32,
+    /// Answered with nothing else of the partition under way.
+    pub alone: u32,
+}
+
+/// A running proxy; dropping it closes its port and connections.
+#[derive(Debug)]
+pub struct KafkaProxy {
+    door: Door,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+}
+
+/// What a broker keeps producer state for, and what is fresh on its own: two producers may meet in a partition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    producer_id: i64,
+    /// Name, or id from Produce version 13 on.
+    topic: String,
+    partition: i32,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    injection: Option<Injection>,
+    /// Where each producer has written so far.
+    seen: BTreeSet<Place>,
+    /// Rung when a second request of the partition has been sent on; one for each withheld request.
+    waiting: Vec<(Place, oneshot::Sender<()>)>,
+    injected: Injected,
+}
+
+impl KafkaProxy {
+    /// Opens the proxy's port, on the current tokio runtime. It passes everything until told to
+    /// [`inject`](Self::inject).
+    ///
+    /// # Errors
+    /// No free port.
+    pub async fn open() -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let of_connections = Arc::clone(&shared);
+        let door =
+            Door::open(move |client, server| serve(client, server, Arc::clone(&of_connections))).await?;
+        Ok(Self { door, shared })
+    }
+
+    /// Returns the address that Kafka has to advertise.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.door.address()
+    }
+
+    /// Says where Kafka listens; until then connections are closed at once.
+    pub fn forward_to(&self, kafka: SocketAddr) {
+        self.door.forward_to(kafka);
+    }
+
+    /// From now on answers each producer's first Produce request of every partition that it has sent none for.
+    pub fn inject(&self, injection: Injection) {
+        let mut state = self.shared.lock();
+        state.injection = Some(injection);
+        state.injected = Injected::default();
+    }
+
+    /// Returns what has been answered since the last [`inject`](Self::inject).
+    #[must_use]
+    pub fn injected(&self) -> Injected {
+        self.shared.lock().injected
+    }
+}
+
+/// What the client is to get as the answer to one request.
+enum Answer {
+    /// The broker's next response.
+    FromBroker,
+    /// This frame, once the bell has rung or patience is over.
+    Ours { frame: Bytes, patience: Duration, second: oneshot::Receiver<()> },
+}
+
+/// What to do with a Produce request.
+enum Verdict {
+    Withhold(Injection, oneshot::Receiver<()>),
+    /// Send on, then ring these bells.
+    Forward(Vec<oneshot::Sender<()>>),
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // The state is consistent between statements, whoever panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Withholds a request that is its producer's first of its partition (librdkafka sends one partition a request).
+    fn judge(&self, places: &[Place]) -> Verdict {
+        let mut state = self.lock();
+        let fresh = places.iter().filter(|place| !state.seen.contains(*place)).count();
+        state.seen.extend(places.iter().cloned());
+        if let (Some(injection), [place], 1) = (state.injection, places, fresh) {
+            let (bell, second) = oneshot::channel();
+            state.waiting.push((place.clone(), bell));
+            state.injected.withheld += 1;
+            return Verdict::Withhold(injection, second);
+        }
+        let mut bells = Vec::new();
+        while let Some(index) = state.waiting.iter().position(|(waiting, _)| places.contains(waiting)) {
+            bells.push(state.waiting.swap_remove(index).1);
+        }
+        Verdict::Forward(bells)
+    }
+}
+
+async fn serve(mut client: TcpStream, mut server: TcpStream, shared: Arc<Shared>) {
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let (answers, expected) = mpsc::channel(MAX_OUTSTANDING);
+    // Either side's end ends the connection: Kafka clients do not half-close.
+    tokio::select! {
+        _ = requests(from_client, to_server, answers, &shared) => {}
+        _ = responses(from_server, to_client, expected, &shared) => {}
+    }
+}
+
+async fn requests(
+    mut from_client: ReadHalf<'_>,
+    mut to_server: WriteHalf<'_>,
+    answers: mpsc::Sender<Answer>,
+    shared: &Shared,
+) -> Result<()> {
+    loop {
+        let frame = read_frame(&mut from_client).await?;
+        let Some((header, request)) = produce(&frame)? else {
+            answers.send(Answer::FromBroker).await?;
+            to_server.write_all(&frame).await?;
+            continue;
+        };
+        match shared.judge(&places(&request)?) {
+            Verdict::Withhold(Injection { code, patience }, second) => {
+                let frame = refusal(&header, &request, code)?;
+                answers.send(Answer::Ours { frame, patience, second }).await?;
+            }
+            Verdict::Forward(bells) => {
+                // With acks = 0 there is no response to wait for.
+                if request.acks != 0 {
+                    answers.send(Answer::FromBroker).await?;
+                }
+                to_server.write_all(&frame).await?;
+                for bell in bells {
+                    // Nobody listens if patience was over.
+                    let _ = bell.send(());
+                }
+            }
+        }
+    }
+}
+
+async fn responses(
+    mut from_server: ReadHalf<'_>,
+    mut to_client: WriteHalf<'_>,
+    mut expected: mpsc::Receiver<Answer>,
+    shared: &Shared,
+) -> Result<()> {
+    while let Some(answer) = expected.recv().await {
+        let frame = match answer {
+            Answer::FromBroker => read_frame(&mut from_server).await?,
+            Answer::Ours { frame, patience, second } => {
+                let rung = tokio::time::timeout(patience, second).await.is_ok();
+                let injected = &mut shared.lock().injected;
+                if rung {
+                    injected.with_second_on_the_wire += 1;
+                } else {
+                    injected.alone += 1;
+                }
+                frame
+            }
+        };
+        to_client.write_all(&frame).await?;
+    }
+    Ok(())
+}
+
+/// Reads one frame, its length field included.
+async fn read_frame(from: &mut (impl AsyncRead + Unpin)) -> Result<Bytes> {
+    let length = usize::try_from(from.read_i32().await?).context("a frame of negative length")?;
+    ensure!(length <= MAX_FRAME_BYTES, "a frame of {length} bytes");
+    let mut frame = BytesMut::with_capacity(4 + length);
+    frame.put_i32(i32::try_from(length).expect("it was one"));
+    frame.resize(4 + length, 0);
+    from.read_exact(&mut frame[4..]).await?;
+    Ok(frame.freeze())
+}
+
+/// Decodes the request if it is a Produce.
+fn produce(frame: &Bytes) -> Result<Option<(RequestHeader, ProduceRequest)>> {
+    let mut body = frame.slice(4..);
+    ensure!(body.remaining() >= 8, "a request without a header");
+    if (&body[..2]).get_i16() != ApiKey::Produce as i16 {
+        return Ok(None);
+    }
+    let header = decode_request_header_from_buffer(&mut body)?;
+    let request = ProduceRequest::decode(&mut body, header.request_api_version)?;
+    Ok(Some((header, request)))
+}
+
+fn places(request: &ProduceRequest) -> Result<Vec<Place>> {
+    let mut places = Vec::new();
+    for topic in &request.topic_data {
+        // Version 13 names topics by id alone, older ones by name alone.
+        let name =
+            if topic.name.0.is_empty() { topic.topic_id.to_string() } else { topic.name.0.to_string() };
+        for data in &topic.partition_data {
+            let producer_id = producer_id(data.records.as_deref().unwrap_or_default())?;
+            places.push(Place { producer_id, topic: name.clone(), partition: data.index });
+        }
+    }
+    Ok(places)
+}
+
+/// Reads the producer id of a record batch of magic 2 (Kafka documentation, "Record Batch").
+fn producer_id(batch: &[u8]) -> Result<i64> {
+    const AT: usize = 43;
+    let mut id = batch.get(AT..AT + 8).context("a record batch without a whole head")?;
+    Ok(id.get_i64())
+}
+
+/// Returns the response frame that refuses every partition of a request.
+fn refusal(header: &RequestHeader, request: &ProduceRequest, code: i16) -> Result<Bytes> {
+    let version = header.request_api_version;
+    let refused = request.topic_data.iter().map(|topic| {
+        let partitions = topic.partition_data.iter().map(|partition| {
+            PartitionProduceResponse::default()
+                .with_index(partition.index)
+                .with_error_code(code)
+                .with_base_offset(-1)
+                .with_log_append_time_ms(-1)
+        });
+        TopicProduceResponse::default()
+            .with_name(topic.name.clone())
+            .with_topic_id(topic.topic_id)
+            .with_partition_responses(partitions.collect())
+    });
+    let response = ProduceResponse::default().with_responses(refused.collect());
+    let header = ResponseHeader::default().with_correlation_id(header.correlation_id);
+    let mut body = BytesMut::new();
+    header.encode(&mut body, ProduceResponse::header_version(version))?;
+    response.encode(&mut body, version)?;
+    let mut frame = BytesMut::with_capacity(4 + body.len());
+    frame.put_i32(i32::try_from(body.len()).context("a response of 2 GiB")?);
+    frame.put(body);
+    Ok(frame.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::TopicName;
+    use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    use kafka_protocol::protocol::{StrBytes, encode_request_header_into_buffer};
+
+    use super::*;
+
+    fn request(version: i16) -> Bytes {
+        let header = RequestHeader::default()
+            .with_request_api_key(ApiKey::Produce as i16)
+            .with_request_api_version(version)
+            .with_correlation_id(77);
+        let topic = if version >= 13 {
+            TopicProduceData::default()
+        } else {
+            TopicProduceData::default().with_name(TopicName(StrBytes::from_static_str("readings")))
+        };
+        let partition = PartitionProduceData::default().with_index(5).with_records(Some(batch(42)));
+        let request = ProduceRequest::default()
+            .with_acks(-1)
+            .with_topic_data(vec![topic.with_partition_data(vec![partition])]);
+        let mut body = BytesMut::new();
+        encode_request_header_into_buffer(&mut body, &header).unwrap();
+        request.encode(&mut body, version).unwrap();
+        let mut frame = BytesMut::new();
+        frame.put_i32(i32::try_from(body.len()).unwrap());
+        frame.put(body);
+        frame.freeze()
+    }
+
+    /// The head of a record batch, all zero but for the producer id.
+    fn batch(producer_id: i64) -> Bytes {
+        let mut head = BytesMut::zeroed(61);
+        (&mut head[43..51]).put_i64(producer_id);
+        head.freeze()
+    }
+
+    #[test]
+    fn a_refusal_is_a_response_of_the_requests_own_version() {
+        for version in 3..=13 {
+            let (header, request) = produce(&request(version)).unwrap().unwrap();
+            let place = &places(&request).unwrap()[0];
+            assert_eq!((place.producer_id, place.partition), (42, 5));
+            let mut frame = refusal(&header, &request, 19).unwrap();
+            assert_eq!(usize::try_from(frame.get_i32()).unwrap(), frame.remaining());
+            let header =
+                ResponseHeader::decode(&mut frame, ProduceResponse::header_version(version)).unwrap();
+            assert_eq!(header.correlation_id, 77);
+            let response = ProduceResponse::decode(&mut frame, version).unwrap();
+            assert!(frame.is_empty(), "version {version}: {} bytes too many", frame.remaining());
+            let partition = &response.responses[0].partition_responses[0];
+            assert_eq!((partition.index, partition.error_code, partition.base_offset), (5, 19, -1));
+        }
+    }
+
+    #[test]
+    fn only_a_producers_first_request_of_a_partition_is_withheld_and_its_second_rings() {
+        let place = |producer_id, topic: &str| [Place { producer_id, topic: topic.to_owned(), partition: 0 }];
+        let shared = Shared::default();
+        assert!(matches!(shared.judge(&place(1, "before")), Verdict::Forward(_)));
+        shared.lock().injection = Some(Injection { code: 6, patience: Duration::ZERO });
+        assert!(matches!(shared.judge(&place(1, "before")), Verdict::Forward(_)));
+        let Verdict::Withhold(_, mut second) = shared.judge(&place(1, "readings")) else {
+            panic!("the first was sent on")
+        };
+        assert!(matches!(shared.judge(&place(2, "readings")), Verdict::Withhold(..)));
+        let Verdict::Forward(bells) = shared.judge(&place(1, "readings")) else {
+            panic!("the second was withheld")
+        };
+        assert!(second.try_recv().is_err(), "rung before it was sent on");
+        for bell in bells {
+            bell.send(()).unwrap();
+        }
+        second.try_recv().unwrap();
+        let Verdict::Forward(bells) = shared.judge(&place(1, "readings")) else {
+            panic!("the third was withheld")
+        };
+        assert!(bells.is_empty());
+    }
+}

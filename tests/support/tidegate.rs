@@ -1,0 +1,140 @@
+//! The project's own processes, each with a settings file of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tidegate_runtime::report::Key;
+use tokio::net::TcpStream;
+use toml::{Table, Value};
+
+use super::deadline::eventually;
+use super::ports;
+use super::process::{Process, tidegate_binary};
+
+/// Starting takes well under a second; beside a build it can be some.
+const START_WITHIN: Duration = Duration::from_secs(30);
+/// A port can be taken between asking and binding.
+const ATTEMPTS: u32 = 3;
+
+/// A running `tidegate gateway`.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Its process.
+    pub process: Process,
+    /// Where devices connect.
+    pub address: SocketAddr,
+}
+
+impl Gateway {
+    /// Starts a gateway in front of `kafka` and waits until devices can connect. `settings` is TOML; addresses are
+    /// added. Settings file and output are in `dir`.
+    ///
+    /// # Errors
+    /// It does not start; shows its last output.
+    pub async fn start(dir: &Path, kafka: &str, settings: &str) -> Result<Self> {
+        let mut settings: Table = toml::from_str(settings).context("settings of the test")?;
+        table(&mut settings, "kafka")?.insert("bootstrap_servers".to_owned(), kafka.into());
+        for _ in 0..ATTEMPTS {
+            let [address] = ports::free()?;
+            settings.insert("listen".to_owned(), address.to_string().into());
+            let mut process = start("gateway", dir, &settings)?;
+            if opens(&mut process, address).await? {
+                return Ok(Self { process, address });
+            }
+            if !process.stderr().contains("in use") {
+                bail!("the gateway does not start\n{}", process.tail());
+            }
+        }
+        bail!("no port stayed free in {ATTEMPTS} attempts")
+    }
+}
+
+/// A running `tidegate controller`, which starts and stops consumers of its own.
+#[derive(Debug)]
+pub struct Controller {
+    /// Its process, the parent of the consumers.
+    pub process: Process,
+    /// Where reports go.
+    pub url: String,
+    /// File with the reports' key.
+    pub key_file: PathBuf,
+}
+
+impl Controller {
+    /// Starts a controller that scales `tidegate consume` on `kafka`, and waits until it takes reports.
+    ///
+    /// `settings` is TOML; addresses, files, group, topic and the consumers' command are added, with `consume_args`
+    /// (such as `--work 2ms`) at its end.
+    ///
+    /// # Errors
+    /// It does not start; shows its last output.
+    pub async fn start(
+        dir: &Path,
+        (kafka, group, topic): (&str, &str, &str),
+        settings: &str,
+        consume_args: &[&str],
+    ) -> Result<Self> {
+        let key_file = dir.join("reports.key");
+        Key::generate().write(&key_file)?;
+        let mut settings: Table = toml::from_str(settings).context("settings of the test")?;
+        settings.insert("key_file".to_owned(), text(&key_file)?.into());
+        let kafka_table = table(&mut settings, "kafka")?;
+        kafka_table.insert("bootstrap_servers".to_owned(), kafka.into());
+        kafka_table.insert("consumer_group".to_owned(), group.into());
+        kafka_table.insert("topics".to_owned(), vec![topic].into());
+        let binary = tidegate_binary()?;
+        for _ in 0..ATTEMPTS {
+            let [address] = ports::free()?;
+            let url = format!("http://{address}");
+            settings.insert("listen".to_owned(), address.to_string().into());
+            let common =
+                ["consume", "--kafka", kafka, "--group", group, "--topic", topic, "--client-id", "{member}"];
+            let reports = ["--report-to", &url, "--key-file", text(&key_file)?, "--stop-on-stdin-eof"];
+            let args = [&common[..], &reports[..], consume_args].concat();
+            let processes = table(table(&mut settings, "target")?, "processes")?;
+            processes.insert("command".to_owned(), text(&binary)?.into());
+            processes.insert("args".to_owned(), args.into());
+            processes.insert("log_file".to_owned(), text(&dir.join("consumers.err"))?.into());
+            let mut process = start("controller", dir, &settings)?;
+            if opens(&mut process, address).await? {
+                return Ok(Self { process, url, key_file });
+            }
+            if !process.stderr().contains("in use") {
+                bail!("the controller does not start\n{}", process.tail());
+            }
+        }
+        bail!("no port stayed free in {ATTEMPTS} attempts")
+    }
+}
+
+/// Returns the table of this name, made if need be.
+fn table<'a>(of: &'a mut Table, name: &str) -> Result<&'a mut Table> {
+    let found = of.entry(name).or_insert_with(|| Value::Table(Table::new()));
+    found.as_table_mut().with_context(|| format!("{name} is a table"))
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path in UTF-8")
+}
+
+/// Starts `tidegate NAME -c DIR/NAME.toml` with these settings.
+fn start(name: &str, dir: &Path, settings: &Table) -> Result<Process> {
+    let file = dir.join(format!("{name}.toml"));
+    fs::write(&file, toml::to_string(settings)?)?;
+    Process::tidegate(name, dir, [name, "-c", text(&file)?])
+}
+
+/// Waits until the address accepts connections; false if the process ended before.
+async fn opens(process: &mut Process, address: SocketAddr) -> Result<bool> {
+    let open = eventually("the port opens", START_WITHIN, async || {
+        if process.ended()?.is_some() {
+            return Ok(Some(false));
+        }
+        Ok(TcpStream::connect(address).await.is_ok().then_some(true))
+    });
+    let open = open.await;
+    open.with_context(|| process.tail())
+}
