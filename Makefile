@@ -2,6 +2,8 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+# A failed test says what failed; a backtrace through the test runner under it helps nobody.
+export RUST_LIB_BACKTRACE ?= 0
 
 .PHONY: help demo test test-long check parts bench fmt build
 

@@ -15,6 +15,9 @@ use crate::message::Message;
 /// Memory of one entry beside its topic and payload, for the ceiling.
 const ENTRY_BYTES: usize = size_of::<Entry>();
 
+/// Memory that an empty queue keeps for the next message.
+const SPARE_BYTES: usize = 4 * 1024;
+
 #[derive(Debug)]
 struct Entry {
     topic_bytes: u32,
@@ -105,6 +108,9 @@ impl HoldQueue {
         if self.entries.is_empty() {
             self.bytes.clear();
             self.start = 0;
+            // A device that always has something to send never rests, and must not keep its peak from others.
+            self.bytes.shrink_to(SPARE_BYTES);
+            self.share.force_resize(self.bytes.capacity());
         }
     }
 
@@ -155,6 +161,21 @@ mod tests {
         assert!(other.push(&message("a/b", &[9; 2_000], 3)), "each connection is guaranteed one");
         drop((hold, other));
         assert_eq!(ceiling.used_bytes(), 0);
+    }
+
+    #[test]
+    fn an_emptied_queue_gives_its_memory_back() {
+        let ceiling = Ceiling::new(1 << 20);
+        let mut hold = HoldQueue::new(&ceiling);
+        for number in 1..=3 {
+            assert!(hold.push(&message("a/b", &[7; 10_000], number)));
+        }
+        while !hold.is_empty() {
+            hold.pop();
+        }
+        assert!(ceiling.used_bytes() <= SPARE_BYTES, "{}", ceiling.used_bytes());
+        assert!(hold.push(&message("a/b", b"x", 4)));
+        assert_eq!(hold.front(), Some(message("a/b", b"x", 4)));
     }
 
     #[test]

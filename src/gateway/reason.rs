@@ -70,12 +70,14 @@ pub(crate) enum CloseReason {
     Unacceptable,
     /// It does not read what it is sent.
     SlowReader,
+    /// Half-read packets take all the memory that they may.
+    NoMemory,
     /// The gateway stops.
     Stopping,
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Disconnect,
         Self::ClosedByClient,
         Self::Network,
@@ -84,6 +86,7 @@ impl CloseReason {
         Self::Violation,
         Self::Unacceptable,
         Self::SlowReader,
+        Self::NoMemory,
         Self::Stopping,
     ];
 
@@ -97,6 +100,7 @@ impl CloseReason {
             Self::Violation => "violation",
             Self::Unacceptable => "unacceptable_message",
             Self::SlowReader => "slow_reader",
+            Self::NoMemory => "no_memory",
             Self::Stopping => "stopping",
         }
     }

@@ -52,8 +52,13 @@ pub(crate) struct Shared {
 impl Shared {
     /// Ends the gateway with an error; the first one is reported.
     pub(crate) fn fail(&self, error: Error) {
-        tracing::error!(%error, "gateway stops");
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        // One refusal by Kafka fails every record behind it, and each comes by here.
+        if failure.is_none() {
+            tracing::error!(%error, "gateway stops");
+            *failure = Some(error);
+        }
+        drop(failure);
         self.stop.cancel();
     }
 

@@ -98,18 +98,6 @@ impl Bucket {
     pub const fn full_at(&self) -> Timestamp {
         self.theoretical_arrival
     }
-
-    /// Carries the debt, counted in messages, from one limit to another.
-    ///
-    /// Without this a device whose rate is raised would wait at the old rate for what it has used.
-    pub fn retune(&mut self, old: Limit, new: Limit, now: Timestamp) {
-        let debt_nanos = u128::from(self.theoretical_arrival.as_nanos().saturating_sub(now.as_nanos()));
-        if debt_nanos == 0 || old == new {
-            return;
-        }
-        let nanos = debt_nanos * u128::from(new.interval_nanos) / u128::from(old.interval_nanos);
-        self.theoretical_arrival = now + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-    }
 }
 
 #[cfg(test)]
@@ -151,17 +139,6 @@ mod tests {
         assert!(bucket.try_take(sensor, Timestamp::ZERO));
         let later = Timestamp::from_millis(3_600_000);
         assert_eq!((0..10).filter(|_| bucket.try_take(sensor, later)).count(), 3);
-    }
-
-    #[test]
-    fn a_new_rate_keeps_the_debt_in_messages() {
-        let (slow, fast) = (limit(1.0, 10), limit(100.0, 10));
-        let (mut bucket, now) = (Bucket::default(), Timestamp::from_millis(1_000));
-        while bucket.try_take(slow, now) {}
-        bucket.retune(slow, fast, now);
-        assert_eq!(bucket.ready_at(fast), now + Duration::from_millis(10));
-        bucket.retune(fast, slow, now);
-        assert_eq!(bucket.ready_at(slow), now + Duration::from_secs(1));
     }
 
     proptest! {

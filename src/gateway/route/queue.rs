@@ -82,6 +82,8 @@ pub(crate) struct RouteQueue<A> {
     ring: Ring,
     /// Records from `done` on.
     records: VecDeque<Meta<A>>,
+    /// Their bytes. Kept, not added up: a full queue is asked for room again and again by everyone who waits for it.
+    live_bytes: usize,
     done: u64,
     handed: u64,
     /// Records that were handed over and not reported, those handed over twice counted once.
@@ -97,6 +99,7 @@ impl<A: Copy> RouteQueue<A> {
         Self {
             ring: Ring::default(),
             records: VecDeque::new(),
+            live_bytes: 0,
             done: first,
             handed: first,
             outstanding: 0,
@@ -131,6 +134,7 @@ impl<A: Copy> RouteQueue<A> {
         let len = parts.iter().map(|part| part.len()).sum();
         let place = self.ring.place(len).expect("the caller has reserved room");
         self.ring.write(place, parts);
+        self.live_bytes += len;
         let small = |len: usize| u16::try_from(len).expect("MQTT strings are at most 65535 bytes");
         let large = |len: usize| u32::try_from(len).expect("a packet, and a ring, are below 4 GiB");
         self.records.push_back(Meta {
@@ -201,6 +205,7 @@ impl<A: Copy> RouteQueue<A> {
         while self.done < self.handed && self.records.front().is_some_and(|meta| meta.proven) {
             let meta = self.records.pop_front().expect("it was looked at just now");
             self.done += 1;
+            self.live_bytes -= meta.len();
             release(meta.ack);
         }
         self.ring.release_before(self.records.front().map(|meta| meta.place as usize));
@@ -231,11 +236,10 @@ impl<A: Copy> RouteQueue<A> {
     }
 
     fn grow(&mut self, bytes: usize, place: bool, record: bool) -> bool {
-        let live: usize = self.records.iter().map(Meta::len).sum();
         let capacity = if place {
             self.ring.capacity()
         } else {
-            (live + bytes).next_power_of_two().max(GUARANTEED_BYTES)
+            (self.live_bytes + bytes).next_power_of_two().max(GUARANTEED_BYTES)
         };
         let records =
             if record { self.records.capacity() } else { (self.records.len() * 2).max(FIRST_RECORDS) };

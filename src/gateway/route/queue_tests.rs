@@ -156,6 +156,7 @@ proptest! {
             prop_assert!(released.iter().copied().eq(0..u32::try_from(released.len()).unwrap()), "released out of order");
             prop_assert!(released.iter().all(|number| proven[*number as usize]), "acknowledged without proof");
             prop_assert_eq!(queue.tail(), 5 + pushed.len() as u64);
+            prop_assert_eq!(queue.live_bytes, queue.records.iter().map(Meta::len).sum::<usize>());
             prop_assert_eq!(queue.done(), 5 + released.len() as u64);
         }
         // Whatever happened: proving everything from here on empties the queue.

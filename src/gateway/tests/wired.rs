@@ -1,5 +1,6 @@
 //! Named scenarios: real sockets, the mock cluster of librdkafka behind.
 
+mod hostile;
 mod support;
 
 use std::time::{Duration, Instant};
@@ -285,40 +286,6 @@ fn a_stopping_gateway_does_not_wait_for_a_kafka_that_is_away() {
     assert_eq!(client.next(PATIENCE), Got::Disconnect(0x8B), "and no PUBACK");
     assert_eq!(gateway.stop().unwrap().unconfirmed, 1);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-}
-
-#[test]
-fn broken_packets_are_answered_as_the_standard_says_and_counted() {
-    let gateway = Gateway::start(|raw| raw.mqtt.max_packet_bytes = Some(1_000));
-    let count = |reason| {
-        gateway.metric(&format!("tidegate_gateway_protocol_violations_total{{reason=\"{reason}\"}}"))
-    };
-    let cases: [(&str, &[u8], u8); 4] = [
-        ("packet_too_large", &[0x30, 0x80, 0x10], 0x95),
-        ("topic_name", &[0x30, 4, 0, 1, b'#', 0], 0x90),
-        ("packet_id_zero", &[0x32, 6, 0, 1, b't', 0, 0, 0], 0x82),
-        ("second_connect", &[0x10, 0], 0x82),
-    ];
-    for (reason, bytes, code) in cases {
-        let mut client = gateway.connect(V5, "device-1");
-        client.send_raw(bytes);
-        assert_eq!(client.next(PATIENCE), Got::Disconnect(code), "{reason}");
-        assert_eq!(client.next(PATIENCE), Got::End);
-        assert_eq!(count(reason), 1, "{reason}");
-    }
-    let mut client = gateway.dial(V5);
-    client.send_raw(&PINGREQ);
-    assert_eq!(client.next(PATIENCE), Got::End);
-    assert_eq!(count("first_packet_not_connect"), 1);
-}
-
-#[test]
-fn a_connect_that_never_completes_is_closed_in_time_and_counted() {
-    let gateway = Gateway::start(|raw| raw.mqtt.connect_time = Some(Duration::from_millis(300)));
-    let mut client = gateway.dial(V5);
-    client.send_raw(&[0x10, 100, 0, 4, b'M']);
-    assert_eq!(client.next(PATIENCE), Got::End);
-    assert_eq!(gateway.metric("tidegate_gateway_refused_connections_total{reason=\"connect_time\"}"), 1);
 }
 
 #[test]

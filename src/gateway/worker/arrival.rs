@@ -7,7 +7,7 @@ use socket2::SockRef;
 use tidegate_mqtt::{Accept, Protocol, ReasonCode};
 use tokio::net::TcpStream;
 
-use super::connection::Connection;
+use super::connection::{Connection, say_last};
 use super::door::Card;
 use super::intake::Intake;
 use super::slab::ConnectionId;
@@ -39,10 +39,11 @@ impl Arrival {
     pub(super) fn refuse(&mut self, code: ReasonCode) {
         let mut out = Vec::new();
         if self.protocol.refuse(code, &[], &mut out).is_ok() {
-            let _ = match &self.socket {
-                Socket::Here(stream) => SockRef::from(stream).send(&out),
-                Socket::Moved(stream) => SockRef::from(stream).send(&out),
+            let socket = match &self.socket {
+                Socket::Here(stream) => SockRef::from(stream),
+                Socket::Moved(stream) => SockRef::from(stream),
             };
+            say_last(&socket, &out);
         }
     }
 }

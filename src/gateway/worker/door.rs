@@ -13,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::arrival::{Arrival, Socket};
-use super::{Shelf, Worker};
+use super::connection::say_last;
+use super::{FailOnPanic, Shelf, Worker};
 use crate::reason::RefuseReason;
 use crate::shard::{client_hash, shard_of, worker_of};
 use crate::shared::{Place, Shared};
@@ -30,6 +31,7 @@ pub(super) async fn accept(worker: Shelf, listener: TcpListener) {
         let worker = worker.borrow();
         (Arc::clone(&worker.shared), Arc::clone(&worker.counters))
     };
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -38,6 +40,7 @@ pub(super) async fn accept(worker: Shelf, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, _)) => {
+                failing = false;
                 counters.accepted.add(1);
                 let number = shared.accept_numbers.fetch_add(1, Ordering::Relaxed);
                 match shared.sockets.take() {
@@ -49,7 +52,9 @@ pub(super) async fn accept(worker: Shelf, listener: TcpListener) {
             }
             Err(error) => {
                 counters.refused(RefuseReason::System);
-                tracing::warn!(%error, "accept failed");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "connections cannot be accepted; trying on");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -64,6 +69,7 @@ struct Visitor {
 }
 
 async fn enter(worker: Shelf, stream: TcpStream, number: u64, place: Place) {
+    let _watch = FailOnPanic(&worker);
     let (shared, counters) = {
         let worker = worker.borrow();
         (Arc::clone(&worker.shared), Arc::clone(&worker.counters))
@@ -164,7 +170,7 @@ impl Visitor {
                     counters.violation(&violation, "");
                     let mut out = Vec::new();
                     self.protocol.violation_reply(&violation, &mut out);
-                    let _ = SockRef::from(&self.stream).send(&out);
+                    say_last(&SockRef::from(&self.stream), &out);
                     return Err(RefuseReason::Violation);
                 }
             }
@@ -193,7 +199,7 @@ impl Visitor {
         };
         let mut out = Vec::new();
         if self.protocol.refuse(code, &[], &mut out).is_ok() {
-            let _ = SockRef::from(&self.stream).send(&out);
+            say_last(&SockRef::from(&self.stream), &out);
         }
     }
 }

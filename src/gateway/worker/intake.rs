@@ -18,8 +18,9 @@ use crate::route::{StreamId, TargetId};
 
 /// QoS 0 is held only while fewer messages than this wait; QoS 1 is bounded by the connection's window.
 pub(crate) const MAX_HELD_WITH_QOS_0: usize = 32;
-/// How often a message that waits for room in a queue tries again: a few delivery reports' time.
-const QUEUE_RETRY: Duration = Duration::from_millis(20);
+/// How often a message that waits for room in a queue tries again. All devices do while Kafka is away, and ten
+/// thousand of them must not keep the worker busy with it.
+const QUEUE_RETRY: Duration = Duration::from_millis(50);
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -95,11 +95,14 @@ impl Worker {
         let mut desk = Desk { pipeline, scratch, out, now };
         match serve(connection, &mut desk) {
             Ok(served) => {
-                if !connection.paced
-                    && let Some(due) = connection.pace_due(&mut desk)
+                if let Some(due) = connection.pace_due(&mut desk)
+                    && connection.paced_for.is_none_or(|set| due < set)
                 {
-                    connection.paced = true;
+                    connection.paced_for = Some(due);
                     timers.pace(id, due);
+                }
+                if let Some(due) = desk.pipeline.retry_at() {
+                    timers.tell(due);
                 }
                 Some(served)
             }
@@ -148,6 +151,9 @@ impl Worker {
             }
         }
         self.dirty = dirty;
+        if let Some(due) = self.pipeline.retry_at() {
+            self.timers.tell(due);
+        }
     }
 
     fn close(&mut self, id: ConnectionId, reason: CloseReason, now: Timestamp) {
@@ -158,6 +164,7 @@ impl Worker {
             CloseReason::KeepAlive => connection.end(ReasonCode::KEEP_ALIVE_TIMEOUT, &mut self.out),
             CloseReason::TakenOver => connection.end(ReasonCode::SESSION_TAKEN_OVER, &mut self.out),
             CloseReason::Stopping => connection.end(ReasonCode::SERVER_SHUTTING_DOWN, &mut self.out),
+            CloseReason::NoMemory => connection.end(ReasonCode::SERVER_BUSY, &mut self.out),
             CloseReason::Disconnect | CloseReason::Violation | CloseReason::Unacceptable => {
                 connection.part(&mut self.out);
             }
@@ -215,7 +222,23 @@ impl Future for ConnectionTask {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let _watch = FailOnPanic(&self.worker);
         self.worker.borrow_mut().poll_connection(self.id, cx)
+    }
+}
+
+/// Stops the gateway if its scope panics.
+///
+/// The runtime would swallow the panic of a task that nobody joins, and a device would be left that nobody serves.
+struct FailOnPanic<'a>(&'a Shelf);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(worker) = self.0.try_borrow()
+        {
+            worker.shared.fail(crate::Error::Died("a connection's task"));
+        }
     }
 }
 

@@ -25,12 +25,14 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Timers {
     keep_alive: Wheel<ConnectionId>,
-    pace: Wheel<ConnectionId>,
+    /// With the time it was set for: a connection counts the last one only.
+    pace: Wheel<(ConnectionId, Timestamp)>,
     housekeeping: Timestamp,
     /// When the timer task wakes; an earlier timer must tell it.
     armed: Timestamp,
     changed: Rc<Notify>,
     fired: Vec<ConnectionId>,
+    fired_pace: Vec<(ConnectionId, Timestamp)>,
 }
 
 impl Timers {
@@ -42,6 +44,7 @@ impl Timers {
             armed: now,
             changed: Rc::default(),
             fired: Vec::new(),
+            fired_pace: Vec::new(),
         }
     }
 
@@ -50,7 +53,7 @@ impl Timers {
     }
 
     pub(super) fn pace(&mut self, id: ConnectionId, due: Timestamp) {
-        self.pace.insert(id, due);
+        self.pace.insert((id, due), due);
         self.tell(due);
     }
 
@@ -80,14 +83,19 @@ impl Worker {
         if self.pipeline.retry_at().is_some_and(|due| due <= now) {
             self.pipeline.hand_over_waiting(now);
         }
-        let mut fired = std::mem::take(&mut self.timers.fired);
+        let mut fired = std::mem::take(&mut self.timers.fired_pace);
         self.timers.pace.advance(now, &mut fired);
-        for id in fired.drain(..) {
-            self.serve(id, now, |connection, desk| {
-                connection.paced = false;
-                connection.pace(desk)
-            });
+        for (id, due) in fired.drain(..) {
+            // A timer that an earlier one has replaced means nothing any more.
+            if self.connections.get_mut(id).is_some_and(|connection| connection.paced_for == Some(due)) {
+                self.serve(id, now, |connection, desk| {
+                    connection.paced_for = None;
+                    connection.pace(desk)
+                });
+            }
         }
+        self.timers.fired_pace = fired;
+        let mut fired = std::mem::take(&mut self.timers.fired);
         self.timers.keep_alive.advance(now, &mut fired);
         for id in fired.drain(..) {
             self.check_silence(id, now);

@@ -14,6 +14,7 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tidegate_core::time::UnixMillis;
 use tidegate_core::wire::GatewayReport;
 use tidegate_gateway::config::{RawKafka, RawSettings};
 use tidegate_gateway::{Error, Resources, Stats, Summary, run};
@@ -41,6 +42,10 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts a gateway with limits that do not get in the way, changed by `change`.
     pub(crate) fn start(change: impl FnOnce(&mut RawSettings)) -> Self {
+        Self::start_with(change, clock::unix_millis)
+    }
+
+    pub(crate) fn start_with(change: impl FnOnce(&mut RawSettings), unix_clock: fn() -> UnixMillis) -> Self {
         let kafka = MockCluster::new(1).unwrap();
         for class in CLASSES {
             kafka.create_topic(&format!("telemetry-{class}"), PARTITIONS, 1).unwrap();
@@ -65,7 +70,7 @@ impl Gateway {
             registry: registry.clone(),
             stats: stats.clone(),
             clock: clock::monotonic,
-            unix_clock: clock::unix_millis,
+            unix_clock,
         };
         let stop = shutdown.clone();
         let thread = std::thread::spawn(move || {
@@ -193,7 +198,12 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn send_connect(&mut self, client_id: &str, keep_alive_secs: u16, clean_start: bool) {
-        self.send(&Packet::Connect(Connect {
+        let packet = self.connect_packet(client_id, keep_alive_secs, clean_start);
+        self.send_raw(&packet);
+    }
+
+    pub(crate) fn connect_packet(&self, client_id: &str, keep_alive_secs: u16, clean_start: bool) -> Vec<u8> {
+        let connect = Packet::Connect(Connect {
             version: self.version,
             clean_start,
             keep_alive_secs,
@@ -202,7 +212,10 @@ impl Client {
             user_name: None,
             password: None,
             properties: Properties::EMPTY,
-        }));
+        });
+        let mut out = Vec::new();
+        encode(&connect, self.version, &mut out).unwrap();
+        out
     }
 
     pub(crate) fn publish(&mut self, id: u16, topic: &str, payload: &[u8]) {
@@ -228,7 +241,12 @@ impl Client {
     }
 
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
+        self.try_send_raw(bytes).unwrap();
+    }
+
+    /// Fails if the server has closed.
+    pub(crate) fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
     }
 
     pub(crate) fn expect_connack(&mut self) -> (bool, u8) {

@@ -8,7 +8,7 @@ use super::{Connection, Desk, Ended};
 use crate::reason::CloseReason;
 
 /// Unread bytes that are searched for a PINGREQ while the connection is stopped.
-pub(super) const LOOK_AHEAD_BYTES: usize = 16 * 1024;
+const LOOK_AHEAD_BYTES: usize = 16 * 1024;
 
 impl Connection {
     /// Reads a bounded way beyond where decoding stopped, and answers the PINGREQs found there.
@@ -23,7 +23,7 @@ impl Connection {
                 Ok(count) => {
                     self.tail.extend_from_slice(&scratch[..count]);
                     self.last_seen = desk.now;
-                    self.account();
+                    self.account()?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Err(CloseReason::Network),
@@ -37,20 +37,22 @@ impl Connection {
 
 /// Cuts the PINGREQs out of undecoded packets and appends an answer for each.
 fn answer_pings(bytes: &mut Vec<u8>, max_packet_bytes: u32, out: &mut Vec<u8>) {
-    let mut at = 0;
+    let (mut at, mut kept) = (0, 0);
     // What is malformed is found, and answered, when it is decoded.
     while let Ok(Frame::Whole(header)) = frame(&bytes[at..], max_packet_bytes) {
         let len = header.packet_len();
         match header.kind() {
-            PacketType::PingReq if len == 2 => {
-                bytes.drain(at..at + len);
-                out.extend_from_slice(&PINGRESP);
-            }
+            PacketType::PingReq if len == 2 => out.extend_from_slice(&PINGRESP),
             // Nothing after it counts.
-            PacketType::Disconnect => return,
-            _ => at += len,
+            PacketType::Disconnect => break,
+            _ => {
+                bytes.copy_within(at..at + len, kept);
+                kept += len;
+            }
         }
+        at += len;
     }
+    bytes.drain(kept..at);
 }
 
 #[cfg(test)]

@@ -8,10 +8,12 @@ mod look_ahead;
 mod write;
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tidegate_core::time::Timestamp;
 use tidegate_mqtt::{AckSlot, Protocol, ReasonCode, Version};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -22,7 +24,7 @@ use super::pipeline::Pipeline;
 use crate::ceiling::Share;
 use crate::reason::CloseReason;
 use crate::shared::Place;
-use look_ahead::LOOK_AHEAD_BYTES;
+pub(crate) use write::say_last;
 
 /// Bytes taken from a socket at once; as much as its receive buffer holds.
 pub(crate) const READ_BYTES: usize = 16 * 1024;
@@ -71,8 +73,8 @@ pub(crate) struct Connection {
     pub(crate) last_seen: Timestamp,
     /// Messages with Kafka or on the way there that have a PUBACK to come.
     pub(crate) in_flight: u32,
-    /// A timer of the pace wheel is set.
-    pub(crate) paced: bool,
+    /// The timer of the pace wheel that counts.
+    pub(crate) paced_for: Option<Timestamp>,
     /// The worker will let out PUBACKs at the end of this turn.
     pub(crate) dirty: bool,
     reading: Reading,
@@ -111,7 +113,7 @@ impl Connection {
             silence: keep_alive + keep_alive / 2,
             last_seen: now,
             in_flight: 0,
-            paced: false,
+            paced_for: None,
             dirty: false,
             reading: Reading::On,
             tail: unread,
@@ -157,13 +159,11 @@ impl Connection {
         let used = self.decode(&tail, desk);
         tail.drain(..*used.as_ref().unwrap_or(&0));
         self.tail = tail;
-        self.account();
-        used.map(drop)
+        used.and_then(|_| self.account())
     }
 
-    /// Lets go what waited, decodes on, and if that is not possible looks ahead for a PINGREQ. Returns when it wants
-    /// to be called again.
-    pub(crate) fn pace(&mut self, desk: &mut Desk<'_>) -> Result<Option<Timestamp>, Ended> {
+    /// Lets go what waited, decodes on, and if that is not possible looks ahead for a PINGREQ.
+    pub(crate) fn pace(&mut self, desk: &mut Desk<'_>) -> Result<(), Ended> {
         self.release(desk);
         if self.is_stopped() {
             self.advance(desk)?;
@@ -173,8 +173,7 @@ impl Connection {
                 self.wake();
             }
         }
-        self.flush(desk.out)?;
-        Ok(self.pace_due(desk))
+        self.flush(desk.out)
     }
 
     /// Returns when [`Self::pace`] is due; none if nothing waits.
@@ -223,7 +222,7 @@ impl Connection {
         self.reading = Reading::Over;
         self.intake.drop_held(pipeline);
         self.tail = Vec::new();
-        self.account();
+        self.tail_share.force_resize(0);
     }
 
     /// Lets the task see what changed.
@@ -234,9 +233,14 @@ impl Connection {
     }
 
     pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
-        // A full look-ahead hides what the client sends: then its silence is ours.
-        let blind = self.is_stopped() && self.tail.len() >= LOOK_AHEAD_BYTES;
-        !self.silence.is_zero() && !blind && now.since(self.last_seen) >= self.silence
+        !self.silence.is_zero() && now.since(self.last_seen) >= self.silence && !self.has_unread()
+    }
+
+    /// Returns true if the client has sent what we have not read: a full look-ahead hides it, or this process was
+    /// stopped for a while. A client that does not read its answers is not read, and does not count.
+    fn has_unread(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        self.unsent.is_empty() && SockRef::from(&self.stream).peek(&mut byte).is_ok_and(|count| count > 0)
     }
 
     /// Notes whether something holds the device back: its bucket, a queue, or a window without acknowledgements.
@@ -255,11 +259,11 @@ impl Connection {
         self.intake.rest();
         if self.tail.is_empty() {
             self.tail = Vec::new();
+            self.tail_share.force_resize(0);
         }
         if self.unsent.is_empty() {
             self.unsent = Vec::new();
         }
-        self.account();
     }
 
     /// Returns true if the client may not send another QoS 1 message.
@@ -276,8 +280,19 @@ impl Connection {
         self.reading == Reading::Stopped
     }
 
-    fn account(&mut self) {
-        self.tail_share.force_resize(self.tail.capacity());
+    /// Counts the tail towards the ceiling. Beyond what every connection is guaranteed, a packet that the ceiling has
+    /// no room for ends its connection: to stop reading would let half packets wait for one another for ever.
+    fn account(&mut self) -> Result<(), Ended> {
+        if self.tail.len() <= SMALL_TAIL_BYTES && self.tail.capacity() > SCRATCH_BYTES {
+            self.tail.shrink_to_fit();
+        }
+        let bytes = self.tail.capacity();
+        if self.tail.len() <= SCRATCH_BYTES {
+            self.tail_share.force_resize(bytes);
+        } else if !self.tail_share.try_resize(bytes) {
+            return Err(CloseReason::NoMemory);
+        }
+        Ok(())
     }
 
     fn release(&mut self, desk: &mut Desk<'_>) -> Option<Timestamp> {
@@ -315,8 +330,7 @@ impl Connection {
             self.tail.clear();
             self.tail.extend_from_slice(&bytes[*used.as_ref().unwrap_or(&0)..]);
             desk.scratch = scratch;
-            self.account();
-            used.map(drop)
+            used.and_then(|_| self.account())
         } else {
             self.advance(desk)
         };
@@ -332,10 +346,43 @@ fn read_into(stream: &mut TcpStream, buffer: &mut [u8], cx: &mut Context<'_>) ->
 
 #[cfg(test)]
 mod tests {
+    use tidegate_core::admission::Bucket;
+
+    use super::super::slab::Slab;
     use super::*;
+    use crate::ceiling::Ceiling;
+    use crate::shared::Places;
 
     #[test]
     fn an_idle_connection_is_small() {
         assert!(size_of::<Connection>() <= 512, "{}", size_of::<Connection>());
+    }
+
+    #[tokio::test]
+    async fn a_client_whose_bytes_lie_unread_is_not_silent() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let class = crate::config::Settings::minimal("127.0.0.1:1").classes.by_name("sensor").unwrap();
+        let places = Places::new(2);
+        let (keep_alive, start) = (Duration::from_secs(10), Timestamp::from_millis(1_000));
+        let mut slab = Slab::new();
+        let id = slab.insert_with(|id| {
+            let intake = Intake::new(id, "device-1".into(), 1, 0, class, Bucket::default());
+            let (protocol, share) = (Protocol::new(tidegate_mqtt::Limits::default()), Ceiling::new(1));
+            let place = (places.take().unwrap(), places.take().unwrap());
+            let (session, unread) = (Duration::ZERO, Vec::new());
+            let share = Share::none(&share);
+            Connection::new(stream, protocol, intake, 0, keep_alive, session, unread, share, place, start)
+        });
+        let connection = slab.get_mut(id).unwrap();
+        assert!(!connection.is_silent(start + Duration::from_millis(14_999)));
+        assert!(connection.is_silent(start + Duration::from_secs(15)));
+        // The process was stopped for a minute, and now the timer is seen before the socket.
+        io::Write::write_all(&mut client, &tidegate_mqtt::codec::PINGREQ).unwrap();
+        connection.stream.readable().await.unwrap();
+        assert!(!connection.is_silent(start + Duration::from_mins(1)));
+        connection.unsent = vec![0];
+        assert!(connection.is_silent(start + Duration::from_mins(1)), "it does not read its answers");
     }
 }

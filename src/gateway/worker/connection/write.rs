@@ -20,20 +20,10 @@ impl Connection {
         self.part(out);
     }
 
-    /// Sends the last answers. What the client sent meanwhile is taken from the socket: closing a socket with unread
-    /// bytes resets the connection, and the client would not see the answers.
+    /// Sends the last answers.
     pub(crate) fn part(&mut self, out: &mut Vec<u8>) {
         self.unsent.append(out);
-        let socket = SockRef::from(&self.stream);
-        let mut sink = [0; 4096];
-        // As much as a receive buffer holds; who still sends then gets a reset.
-        for _ in 0..8 {
-            match io::Read::read(&mut &*socket, &mut sink) {
-                Ok(count) if count > 0 => {}
-                _ => break,
-            }
-        }
-        let _ = socket.send(&self.unsent);
+        say_last(&SockRef::from(&self.stream), &self.unsent);
         self.unsent.clear();
     }
 
@@ -75,4 +65,18 @@ impl Connection {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Sends the last bytes before a socket is closed. What the client sent meanwhile is taken from the socket: closing it
+/// with unread bytes resets the connection, and the client might not see the answer.
+pub(crate) fn say_last(socket: &SockRef<'_>, bytes: &[u8]) {
+    let mut sink = [0; 4096];
+    // As much as a receive buffer holds; who still sends then gets a reset.
+    for _ in 0..8 {
+        match io::Read::read(&mut &**socket, &mut sink) {
+            Ok(count) if count > 0 => {}
+            _ => break,
+        }
+    }
+    let _ = socket.send(bytes);
 }
