@@ -20,6 +20,13 @@ use rdkafka::types::{
 use rdkafka_sys as sys;
 use rdkafka_sys::rd_kafka_vtype_t as vtype;
 
+// As in the bindings, but for the type of the codes: a broker newer than the bindings may send one that their enum
+// does not have (it comes back from here as the error of an event or of a topic), and such a value must never exist.
+unsafe extern "C" {
+    fn rd_kafka_event_error(event: *mut RDKafkaEvent) -> c_int;
+    fn rd_kafka_producev(client: *mut sys::rd_kafka_t, ...) -> c_int;
+}
+
 /// Calls of rdkafka's own, which it makes while a client is created.
 struct Context;
 
@@ -129,11 +136,11 @@ impl Producer {
                 // SAFETY: as above; the text belongs to the event and is not kept.
                 let (code, reason) = unsafe {
                     (
-                        sys::rd_kafka_event_error(event.0.as_ptr()),
+                        rd_kafka_event_error(event.0.as_ptr()),
                         sys::rd_kafka_event_error_string(event.0.as_ptr()),
                     )
                 };
-                listener.error(code.into(), &text(reason));
+                listener.error(error_of(code).unwrap_or(RDKafkaErrorCode::NoError), &text(reason));
             }
             sys::RD_KAFKA_EVENT_LOG => forward_log(&event),
             other => tracing::debug!(event = other, "librdkafka event ignored"),
@@ -174,8 +181,7 @@ fn reports(event: &Event, listener: &mut impl Listener) {
         if message.is_null() {
             return;
         }
-        // SAFETY: the message is valid, see above. The code is read as a number: a broker newer than these bindings
-        // may send one that the enum does not have, and such an enum value must never exist.
+        // SAFETY: the message is valid, see above. The code is read as a number: see `rd_kafka_producev` above.
         let report = unsafe {
             Report {
                 opaque: (*message)._private as usize,
@@ -269,7 +275,7 @@ impl Topic {
         // rdkafka.h names for it; `MSG_F_COPY` makes librdkafka copy payload and key before it returns, and it never
         // writes to them; empty slices have a pointer that is not null, so that empty does not become null.
         let code = unsafe {
-            sys::rd_kafka_producev(
+            rd_kafka_producev(
                 self.producer.client.native_ptr(),
                 vtype::RD_KAFKA_VTYPE_RKT,
                 self.handle.as_ptr(),
@@ -292,7 +298,7 @@ impl Topic {
                 vtype::RD_KAFKA_VTYPE_END,
             )
         };
-        match error_of(code as c_int) {
+        match error_of(code) {
             None => {
                 headers.taken();
                 Ok(())

@@ -58,6 +58,8 @@ pub fn read_all(
         .set("group.id", NO_GROUP)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
+        // What retention deletes while we read is skipped; the default would skip to the end.
+        .set("auto.offset.reset", "earliest")
         .create()?;
     let mut left = HashMap::new();
     let mut assignment = TopicPartitionList::new();
@@ -76,8 +78,15 @@ pub fn read_all(
         if clock().since(start) > within {
             return Err(Error::Late { topics: topics.join(", "), within, left: left.len() });
         }
-        let Some(message) = reader.poll(POLL) else { continue };
-        let message = message?;
+        let message = match reader.poll(POLL) {
+            None => continue,
+            Some(Ok(message)) => message,
+            // A broker is away: librdkafka tries again by itself, and our time bounds it.
+            Some(Err(error)) => {
+                tracing::warn!(%error, "reader error");
+                continue;
+            }
+        };
         let at = (message.topic().to_owned(), message.partition());
         // What was written while we read belongs to the next reading.
         let Some(end) = left.get(&at).copied() else { continue };
@@ -96,3 +105,8 @@ fn partitions(reader: &BaseConsumer, topic: &str) -> Result<Vec<i32>, Error> {
     let found = found.ok_or_else(|| Error::Missing(topic.to_owned()))?;
     Ok(found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect())
 }
+
+#[cfg(feature = "embedded")]
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

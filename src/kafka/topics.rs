@@ -77,7 +77,7 @@ impl Error {
 }
 
 /// Makes the topics of `specs` that are missing and returns the partition count of each, which of an existing topic may
-/// differ from its spec. Returns only once every partition has a leader.
+/// differ from its spec. Returns only once every partition has a leader. Of several specs of one name the first counts.
 ///
 /// A broker without `CreateTopics` (the embedded one) is asked to create a topic by naming it, with its own partition
 /// count.
@@ -88,9 +88,7 @@ pub async fn ensure(bootstrap_servers: &str, specs: &[TopicSpec]) -> Result<BTre
     let mut kafka = Kafka::new(bootstrap_servers)?;
     let names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
     let cluster = kafka.describe(&names, false).await?;
-    let missing =
-        |spec: &&TopicSpec| cluster.topics.get(&spec.name).is_none_or(|topic| *topic == Err(UNKNOWN));
-    let missing: Vec<TopicSpec> = specs.iter().filter(missing).cloned().collect();
+    let missing = missing(specs, &cluster);
     if !missing.is_empty() {
         kafka.create(&cluster, missing).await?;
     }
@@ -118,6 +116,18 @@ pub async fn partition_counts(
 }
 
 const UNKNOWN: ResponseError = ResponseError::UnknownTopicOrPartition;
+
+/// Specs of topics that Kafka does not have, each name once: Kafka refuses a request that names a topic twice.
+fn missing(specs: &[TopicSpec], cluster: &Cluster) -> Vec<TopicSpec> {
+    let mut missing: Vec<TopicSpec> = Vec::new();
+    for spec in specs {
+        let unknown = cluster.topics.get(&spec.name).is_none_or(|topic| *topic == Err(UNKNOWN));
+        if unknown && missing.iter().all(|listed| listed.name != spec.name) {
+            missing.push(spec.clone());
+        }
+    }
+    missing
+}
 
 /// Counts of `names` if all exist and have their leaders.
 fn counts(names: &[String], cluster: &Cluster) -> Result<BTreeMap<String, u32>, Error> {
@@ -216,15 +226,19 @@ impl Inquiry for CreateInquiry {
             .with_topics(self.specs.iter().map(creatable).collect())
             .with_timeout_ms(timeout_ms);
         let answer = connection.call(&request, version).await?;
-        let result = |code, message: Option<StrBytes>| match ResponseError::try_from_code(code) {
-            // Somebody else made it meanwhile: that is what was wanted.
-            None | Some(ResponseError::TopicAlreadyExists) => Ok(()),
-            Some(error) => Err(message.map_or_else(|| error.to_string(), |text| format!("{error}: {text}"))),
-        };
         let topics = answer.topics.into_iter();
         Ok(Created::Answered(
-            topics.map(|t| (t.name.to_string(), result(t.error_code, t.error_message))).collect(),
+            topics.map(|t| (t.name.to_string(), created(t.error_code, t.error_message))).collect(),
         ))
+    }
+}
+
+/// Reads whether a topic was made.
+fn created(code: i16, message: Option<StrBytes>) -> Result<(), String> {
+    match ResponseError::try_from_code(code) {
+        // Somebody else made it meanwhile, or the controller goes on making it: the caller looks whether it is there.
+        None | Some(ResponseError::TopicAlreadyExists | ResponseError::RequestTimedOut) => Ok(()),
+        Some(error) => Err(message.map_or_else(|| error.to_string(), |text| format!("{error}: {text}"))),
     }
 }
 
@@ -254,6 +268,20 @@ mod tests {
         assert_eq!(both["t"], 2);
         let one = counts(&names, &cluster(Ok(&[up, down])));
         assert!(matches!(one, Err(Error::NoLeader { .. })), "{one:?}");
+    }
+
+    #[test]
+    fn a_topic_made_by_somebody_else_or_still_being_made_is_looked_for_and_not_refused() {
+        assert_eq!((created(0, None), created(36, None), created(7, None)), (Ok(()), Ok(()), Ok(())));
+        let refused = created(37, Some(StrBytes::from_static_str("too many"))).unwrap_err();
+        assert!(refused.ends_with(": too many"), "{refused}");
+    }
+
+    #[test]
+    fn a_missing_topic_named_twice_is_made_once() {
+        let spec = |name: &str, partitions| TopicSpec { name: name.to_owned(), partitions, replication: 1 };
+        let specs = [spec("u", 3), spec("t", 1), spec("u", 4)];
+        assert_eq!(missing(&specs, &cluster(Ok(&[Ok("a:1".to_owned())]))), [spec("u", 3)]);
     }
 
     #[test]

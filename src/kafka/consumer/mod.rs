@@ -26,7 +26,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tidegate_core::time::{Clock, Timestamp, UnixMillis};
 
 pub use error::Error;
-pub use settings::{COMMIT_INTERVAL, Settings, Work};
+pub use settings::{COMMIT_INTERVAL, Settings, WORK_MAX, Work};
 pub use stats::{Snapshot, Stats};
 
 use crate::native;

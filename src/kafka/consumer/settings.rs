@@ -11,6 +11,10 @@ use super::Error;
 /// Default of [`Settings::commit_interval`], Kafka's own. Lag over-reads by rate x interval / 2.
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Longest work on one record. Far below `max.poll.interval.ms` (5 min): a member that does not poll for so long is put
+/// out of its group, loses the record that it is busy with, and gets it again, for ever.
+pub const WORK_MAX: Duration = Duration::from_mins(1);
+
 /// Work that stands for what a real consumer does with a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Work {
@@ -34,7 +38,7 @@ pub struct Settings {
     pub topics: Vec<String>,
     /// Kafka `client.id`, unique in its group.
     pub client_id: String,
-    /// What is done with each record.
+    /// What is done with each record, for [`WORK_MAX`] at most.
     pub work: Work,
     /// Time between commits of what was processed; 1 ms to 1 h.
     pub commit_interval: Duration,
@@ -51,6 +55,7 @@ const FIXED: &[(&str, &str)] = &[
     ("auto.commit.interval.ms", "not to be set here (commit_interval)"),
     ("enable.auto.commit", "not to be set (what was processed is committed)"),
     ("enable.auto.offset.store", "not to be set (only processed records are committed)"),
+    ("group.instance.id", "not to be set (a static member leaves its group only by the session timeout)"),
     ("partition.assignment.strategy", "not to be set (cooperative-sticky: scaling must not stop the group)"),
     ("test.mock.num.brokers", "not to be set (it replaces the brokers)"),
 ];
@@ -90,6 +95,11 @@ impl Settings {
         }
         if self.topics.is_empty() {
             return Err(Error::setting("topics", "[]", "at least one topic"));
+        }
+        if let Work::Sleep(work) | Work::Burn(work) = self.work
+            && work > WORK_MAX
+        {
+            return Err(Error::setting("work", &format!("{} ms", work.as_millis()), "at most 1 min"));
         }
         for (fixed, why) in FIXED {
             if let Some(value) = self.overrides.get(*fixed) {
@@ -151,6 +161,23 @@ mod tests {
             error,
             "enable.auto.offset.store = true: allowed is not to be set (only processed records are committed)"
         );
+    }
+
+    #[test]
+    fn a_member_that_would_not_leave_its_group_is_refused() {
+        let mut settings = settings();
+        settings.overrides.insert("group.instance.id".into(), "m".into());
+        let error = settings.check().unwrap_err().to_string();
+        assert!(error.starts_with("group.instance.id = m: allowed is not to be set"), "{error}");
+    }
+
+    #[test]
+    fn work_that_costs_the_membership_is_refused() {
+        for work in [Work::Sleep(Duration::from_secs(61)), Work::Burn(Duration::from_secs(61))] {
+            let error = Settings { work, ..settings() }.check().unwrap_err();
+            assert_eq!(error.to_string(), "work = 61000 ms: allowed is at most 1 min");
+        }
+        Settings { work: Work::Sleep(WORK_MAX), ..settings() }.check().unwrap();
     }
 
     #[test]

@@ -130,6 +130,35 @@ fn a_record_in_work_when_the_stop_comes_is_finished_and_committed_and_no_other_i
     second.join().unwrap();
 }
 
+/// Each look takes 100 ms: the time to leave is over after fifty.
+fn fast_clock() -> Timestamp {
+    static LOOKS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    Timestamp::from_millis(100 * LOOKS.fetch_add(1, Ordering::Relaxed))
+}
+
+#[test]
+fn a_member_whose_coordinator_is_gone_ends_nevertheless() {
+    let cluster = native::MockCluster::new(1, Duration::from_millis(300)).unwrap();
+    cluster.get().create_topic("t", 1, 1).unwrap();
+    let mut settings = Settings::new(cluster.get().bootstrap_servers(), "g", "t", "a");
+    settings.overrides = CONSUMER_OVERRIDES.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let member = spawn(&settings, fast_clock, Timestamp::ZERO, |_| {}).unwrap();
+    until(|| member.stats().snapshot().partitions == 1);
+    cluster.get().broker_down(1).unwrap();
+    member.stop();
+    until(|| member.is_finished());
+    member.join().unwrap();
+}
+
+#[test]
+fn a_member_that_never_reached_kafka_ends_when_told_to() {
+    let settings = Settings::new("127.0.0.1:1", "g", "t", "a");
+    let member = spawn(&settings, fast_clock, Timestamp::ZERO, |_| {}).unwrap();
+    member.stop();
+    until(|| member.is_finished());
+    member.join().unwrap();
+}
+
 #[test]
 fn burning_takes_as_long_as_it_was_told_to() {
     let cluster = cluster(2);

@@ -91,6 +91,11 @@ impl Gate {
         }
     }
 
+    /// The partition vanished: should it come back, the new one does not know this producer.
+    pub(super) fn chill(&self) {
+        self.load.fetch_and(!Load::WARM, Ordering::AcqRel);
+    }
+
     /// Takes back a hand-over that librdkafka refused; returns the workers to wake.
     pub(super) fn undo(&self, bytes: u32) -> u64 {
         self.load.fetch_sub(Load::of(1, bytes), Ordering::AcqRel);
@@ -100,7 +105,7 @@ impl Gate {
     /// Makes room for what was reported and judges the window; returns the workers to wake.
     pub(super) fn report(&self, reported: Reported, pool: &Pool, now: Timestamp) -> u64 {
         if reported.unproven {
-            self.load.fetch_and(!Load::WARM, Ordering::AcqRel);
+            self.chill();
         } else if reported.proven {
             self.proven_at_nanos.store(now.as_nanos(), Ordering::Relaxed);
             self.load.fetch_or(Load::WARM, Ordering::AcqRel);

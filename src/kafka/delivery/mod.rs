@@ -121,9 +121,11 @@ impl Delivery {
     }
 
     /// Ends hand-over, waits up to `timeout` for the reports of what is outstanding, gives up the rest and ends the
-    /// producers. Reports are in the ports' rings afterwards: drain them once more.
+    /// report threads. Reports are in the ports' rings afterwards: drain them once more. A hand-over that another
+    /// thread is in the middle of may get none, and so no acknowledgement: stop the workers before.
     ///
-    /// Blocks: not for a worker. Returns false if records were given up; Kafka may have them nevertheless.
+    /// Blocks: not for a worker. Returns false if records were given up; Kafka may have them nevertheless. The producers
+    /// end with the last [`Port`].
     pub fn stop(&self, timeout: Duration) -> bool {
         for lane in &self.shared.lanes {
             lane.closed.store(true, Ordering::Release);

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use rdkafka::types::RDKafkaErrorCode;
 use tidegate_core::time::Timestamp;
 
-use super::gate::{Reported, Shut};
+use super::gate::{Gate, Reported, Shut};
 use super::opaque::Opaque;
 use super::settings::RECORD_OVERHEAD_BYTES;
 use super::shared::{Shared, Verdict, Worker};
@@ -106,9 +106,15 @@ impl Port {
             opaque: Opaque { worker: self.worker, slot, generation }.pack(),
         };
         if let Err(code) = topic.native.produce(&outgoing) {
+            let refusal = refusal_of(code);
+            match refusal {
+                Refusal::Unknown(RDKafkaErrorCode::UnknownPartition) => gate.chill(),
+                Refusal::Unknown(_) => topic.gates.iter().for_each(Gate::chill),
+                _ => {}
+            }
             let waiting = gate.undo(bytes);
             self.shared.ring(waiting);
-            return Err(refusal_of(code));
+            return Err(refusal);
         }
         self.free.pop();
         self.next_generation = generation.wrapping_add(1);

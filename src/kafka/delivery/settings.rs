@@ -92,12 +92,15 @@ const FIXED: &[Fixed] = &[
     Fixed { key: "test.mock.num.brokers", allowed: &[], why: "not to be set (it replaces the brokers)" },
 ];
 
+/// librdkafka sees that more than 5 contradict idempotence, but only when the producer is created.
+const IN_FLIGHT: &str = "max.in.flight.requests.per.connection";
+
 /// librdkafka's second names. Both of a pair in one configuration would be applied in no particular order.
 const ALIASES: &[(&str, &str)] = &[
     ("request.required.acks", "acks"),
     ("delivery.timeout.ms", "message.timeout.ms"),
     ("retries", "message.send.max.retries"),
-    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("max.in.flight", IN_FLIGHT),
     ("queue.buffering.max.ms", "linger.ms"),
     ("metadata.broker.list", "bootstrap.servers"),
     ("compression.type", "compression.codec"),
@@ -155,6 +158,9 @@ impl Settings {
             match FIXED.iter().find(|fixed| fixed.key == name) {
                 Some(fixed) if fixed.allowed.contains(&value.as_str()) => {}
                 Some(fixed) => return Err(Error::setting(key, value, fixed.why)),
+                None if name == IN_FLIGHT && !value.parse().is_ok_and(|n: u32| (1..=5).contains(&n)) => {
+                    return Err(Error::setting(key, value, "1 to 5 (brokers remember five requests)"));
+                }
                 None => {
                     merged.insert(name.to_owned(), value.clone());
                 }
@@ -228,6 +234,8 @@ mod tests {
             ("delivery.report.only.error", "true"),
             ("retries", "3"),
             ("transactional.id", "x"),
+            ("max.in.flight", "6"),
+            ("max.in.flight.requests.per.connection", "0"),
             ("queue.buffering.max.messages", "10"),
             ("test.mock.num.brokers", "3"),
         ] {

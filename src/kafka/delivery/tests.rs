@@ -28,6 +28,10 @@ struct Bench {
 
 impl Bench {
     fn new(workers: usize, credits: u32) -> Self {
+        Self::with(workers, credits, &[])
+    }
+
+    fn with(workers: usize, credits: u32, overrides: &[(&str, &str)]) -> Self {
         let cluster = MockCluster::new(1, Duration::ZERO).unwrap();
         cluster.get().create_topic("t", 4, 1).unwrap();
         let mut settings = Settings::new(cluster.get().bootstrap_servers(), "test", vec!["sensor".into()]);
@@ -35,6 +39,7 @@ impl Bench {
         settings.credits_per_worker = credits;
         // One at a time, so that what is injected meets the request it is meant for.
         settings.overrides.insert("max.in.flight".into(), "1".into());
+        settings.overrides.extend(overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
         let (wakes, bells) = (0..workers)
             .map(|_| {
                 let (ring, bell) = sync_channel(1);
@@ -88,6 +93,17 @@ impl Bench {
         self.hand_over(0, partition, u32::MAX).unwrap();
         let got = self.wait_for(0, 1);
         assert!(matches!(got[0].outcome, Outcome::Delivered { .. }), "{got:?}");
+    }
+
+    /// Hands over to a partition that Kafka never has until the refusal is this one.
+    fn until_refused(&mut self, partition: u32, code: RDKafkaErrorCode) {
+        for _ in 0..DEADLINE.as_millis() / 10 {
+            if self.hand_over(0, partition, 0) == Err(Refusal::Unknown(code)) {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        panic!("never refused with {code:?}");
     }
 
     fn inject(&self, errors: &[RDKafkaRespErr]) {
@@ -279,6 +295,25 @@ fn a_partition_that_does_not_exist_is_refused_and_leaves_nothing_behind() {
     bench.warm(0);
     assert_eq!(bench.hand_over(0, 1, 0), unknown, "beyond what Kafka has");
     assert_eq!((bench.delivery.stats(NOW).outstanding, bench.ports[0].outstanding()), (0, 0));
+}
+
+#[test]
+fn a_topic_that_vanished_and_came_back_is_cold() {
+    let often = [("topic.metadata.refresh.interval.ms", "20"), ("topic.metadata.propagation.max.ms", "0")];
+    let mut bench = Bench::with(1, 64, &often);
+    bench.cluster.get().create_topic("v", 1, 1).unwrap();
+    bench.topic = bench.delivery.open_topic(LaneId(0), "v", 2).unwrap();
+    bench.warm(0);
+    assert_eq!(bench.delivery.stats(NOW).partitions_cold, 5, "all but one of six");
+    bench.until_refused(1, RDKafkaErrorCode::UnknownPartition);
+    assert_eq!(bench.delivery.stats(NOW).partitions_cold, 5, "a partition that is missing cools no other");
+    bench.cluster.get().topic_error("v", RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
+    bench.until_refused(1, RDKafkaErrorCode::UnknownTopic);
+    bench.cluster.get().topic_error("v", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    bench.until_refused(1, RDKafkaErrorCode::UnknownPartition);
+    bench.hand_over(0, 0, 1).unwrap();
+    assert_eq!(bench.hand_over(0, 0, 2), Err(Refusal::Cold), "the new partition knows nothing of us");
+    assert_eq!(delivered(&bench.wait_for(0, 1)[0]), 1);
 }
 
 #[test]

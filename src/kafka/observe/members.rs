@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, TryGetError};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
-    ConsumerGroupDescribeRequest, ConsumerProtocolAssignment, DescribeGroupsRequest, GroupId,
-    consumer_group_describe_response, describe_groups_response,
+    ConsumerGroupDescribeRequest, DescribeGroupsRequest, GroupId, consumer_group_describe_response,
+    describe_groups_response,
 };
-use kafka_protocol::protocol::{Decodable, Message, StrBytes};
+use kafka_protocol::protocol::StrBytes;
 
 use super::model::{GroupMembers, GroupProtocol, GroupState, Member, Membership};
 use super::wire::{Connection, Inquiry, Stream, WireError};
@@ -136,17 +136,27 @@ fn read_classic(group: describe_groups_response::DescribedGroup) -> Result<Membe
 
 /// Reads the assignment that a classic group's leader gave a member: a version, then the partitions. Versions above
 /// ours only append fields. No bytes mean no assignment yet.
+///
+/// Read by hand: these bytes are any client's, the coordinator passes them on unread, and the crate's decoder reserves
+/// whatever count they name.
 fn read_assignment(mut assignment: Bytes) -> Result<Partitions, ResponseError> {
     if assignment.is_empty() {
         return Ok(Partitions::new());
     }
-    let version = assignment.try_get_i16().map_err(|_| ResponseError::CorruptMessage)?;
-    let version =
-        version.clamp(ConsumerProtocolAssignment::VERSIONS.min, ConsumerProtocolAssignment::VERSIONS.max);
-    let read = ConsumerProtocolAssignment::decode(&mut assignment, version);
-    let read = read.map_err(|_| ResponseError::CorruptMessage)?;
-    let of = read.assigned_partitions.iter();
-    Ok(of.map(|topic| (topic.topic.to_string(), partition_numbers(&topic.partitions))).collect())
+    read_topics(&mut assignment).map_err(|_| ResponseError::CorruptMessage)
+}
+
+fn read_topics(from: &mut Bytes) -> Result<Partitions, TryGetError> {
+    from.try_get_i16()?;
+    let mut topics = Partitions::new();
+    for _ in 0..from.try_get_i32()?.max(0) {
+        let mut name = vec![0; from.try_get_u16()?.into()];
+        from.try_copy_to_slice(&mut name)?;
+        let count = from.try_get_i32()?.max(0);
+        let indexes = (0..count).map(|_| from.try_get_i32()).collect::<Result<Vec<_>, _>>()?;
+        topics.insert(String::from_utf8_lossy(&name).into_owned(), partition_numbers(&indexes));
+    }
+    Ok(topics)
 }
 
 fn partition_numbers(indexes: &[i32]) -> Vec<u32> {
@@ -208,8 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn counts_that_no_assignment_has_are_an_error_before_memory_is_reserved() {
+        const TOPICS: &[u8] = &[0, 1, 0x7f, 0xff, 0xff, 0xff, 0, 1, b't', 0, 0, 0, 0];
+        const PARTITIONS: &[u8] = &[0, 1, 0, 0, 0, 1, 0, 1, b't', 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 2];
+        for hostile in [TOPICS, PARTITIONS] {
+            let read = read_classic(classic("Stable", "consumer", hostile));
+            assert_eq!(read, Err(ResponseError::CorruptMessage));
+        }
+    }
+
+    #[test]
     fn an_assignment_cut_short_is_an_error_not_fewer_partitions() {
-        for cut in 1..ASSIGNMENT.len() {
+        // The last four bytes are user data, which is not looked at.
+        for cut in 1..ASSIGNMENT.len() - 4 {
             let read = read_assignment(Bytes::from_static(&ASSIGNMENT[..cut]));
             assert_eq!(read, Err(ResponseError::CorruptMessage), "cut at {cut}");
         }
