@@ -22,6 +22,7 @@ mod run;
 mod session;
 mod shard;
 mod shared;
+mod silence;
 mod stats;
 mod wheel;
 mod worker;

@@ -261,10 +261,7 @@ const FAMILIES: &[Family] = &[
     process!(
         "tidegate_gateway_kafka_failed_records_total",
         "Records reported as failed.",
-        |source: &Source| {
-            let stats = source.delivery();
-            stats.failed_retry + stats.failed_drop + stats.failed_fatal
-        }
+        |source: &Source| { source.delivery().failed() }
     ),
     process!(
         "tidegate_gateway_kafka_queue_full_total",

@@ -25,7 +25,7 @@ use crate::route::{Destination, Router, Rule, StreamId};
 use crate::shared::{Identity, Places, Shared, sockets_for};
 use crate::stats::{Counters, Figures, Stats};
 use crate::worker::{self, Bell, Seed};
-use crate::{Error, Metrics, reporter};
+use crate::{Error, Metrics, reporter, silence};
 
 /// Kernel receive buffer of a connection: what a device sends beyond its limit waits on the device.
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
@@ -154,6 +154,11 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
             "the reporter"
         });
     }
+    let watching = silence::watch(Arc::clone(&shared), readiness.clone());
+    watched.spawn(async move {
+        watching.await;
+        "the watch on kafka"
+    });
     readiness.set("listener", Ok(()));
     tracing::info!(listen = %settings.listen, workers, max_connections, "gateway takes connections");
     let unconfirmed = work(seeds, &shared, &mut watched, &readiness).await;

@@ -63,6 +63,11 @@ async fn a_frozen_kafka_delays_acknowledgements_and_nothing_else() -> Result<()>
             let early = acks.between(begin + SETTLED_AFTER, clock::monotonic());
             drop(frozen);
             ensure!(early == 0, "{early} messages were acknowledged while kafka stood still");
+            let said = gateway.process.stderr();
+            ensure!(
+                said.contains("there was no report"),
+                "the gateway did not say that kafka is silent: {said}"
+            );
 
             let mut ledger = Ledger::default();
             let stream = Stream::new("pushy", CLASS);

@@ -81,6 +81,20 @@ pub struct Stats {
     pub shared_window_bytes_used: u64,
 }
 
+impl Stats {
+    /// Returns the records that were reported as failed.
+    #[must_use]
+    pub const fn failed(&self) -> u64 {
+        self.failed_retry + self.failed_drop + self.failed_fatal
+    }
+
+    /// Returns the records that were reported at all.
+    #[must_use]
+    pub const fn reported(&self) -> u64 {
+        self.delivered + self.unproven + self.failed()
+    }
+}
+
 impl Counters {
     pub(super) fn refused(&self, refusal: Refusal) -> &Counter {
         match refusal {
