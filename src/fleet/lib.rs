@@ -1,6 +1,6 @@
 //! Simulated devices: client sessions and load shapes.
 //!
-//! A [`Plan`] says how many devices send what and when; [`run`] plays it against a gateway and returns a [`Report`].
+//! A [`Plan`] says how many devices send what and when; [`run()`] plays it against a gateway and returns a [`Report`].
 //! Every message carries a [`Payload`] that names it, so that whoever reads Kafka can tell which of the acknowledged
 //! ones are missing, doubled or out of order.
 //!

@@ -220,6 +220,7 @@ impl<'a> Case<'a> {
     fn decide(mut self, demand: Demand, mu: f64) -> Decision {
         let sizing = self.sizing(demand, mu);
         let wanted = self.want(&sizing, demand);
+        let whole = self.saw_all();
         let Terms { current, .. } = self.terms;
         let outside = self.limits.clamp(current).0 != current;
         let short = wanted.fitting > current && !sizing.fits(demand.low, FILL_HOLD, current);
@@ -233,7 +234,7 @@ impl<'a> Case<'a> {
             let too_hot = self.terms.partition_too_hot && current == self.terms.partitions;
             self.settle(Bound::Demand, if too_hot { Reason::PartitionTooHot } else { Reason::Fits }, current)
         };
-        decision.wanted = Some(wanted);
+        decision.wanted = whole.then_some(wanted);
         decision
     }
 
@@ -308,6 +309,12 @@ impl<'a> Case<'a> {
         self.settle(bound, Reason::Surplus, allowed.max(step))
     }
 
+    /// Returns whether all of the load was seen. If not, what it seems to need says nothing about what would have been
+    /// enough, and does not count as watched: else the first whole look would find a quiet past.
+    fn saw_all(&self) -> bool {
+        self.terms.partitions_unknown == 0 && self.terms.censored <= CENSORED_MAX
+    }
+
     fn changed_within(&self, pause: Duration) -> bool {
         let pause = pause.min(self.policy.down_after);
         self.history.changed_at.is_some_and(|at| self.now.since(at) < pause)
@@ -337,12 +344,13 @@ impl<'a> Case<'a> {
         }
         let sizing = self.sizing(demand, at_least);
         let wanted = self.want(&sizing, demand);
+        let whole = self.saw_all();
         let mut decision = if wanted.cautious < current {
             self.shrink()
         } else {
             self.settle(Bound::Demand, Reason::Learning, current)
         };
-        decision.wanted = Some(wanted);
+        decision.wanted = whole.then_some(wanted);
         decision
     }
 

@@ -6,7 +6,7 @@ use super::capacity::{Capacity, Mu};
 use super::decide::Decision;
 use super::demand::{Arrivals, Demand};
 use super::lag::{self, Lag, Track};
-use super::observation::{Membership, Observation, PartitionId};
+use super::observation::{Membership, Observation, PartitionId, PartitionOffsets};
 use super::policy::Policy;
 use super::starts::{Rebalances, Starts};
 use super::window::DownWindow;
@@ -32,7 +32,7 @@ pub struct History {
 }
 
 impl History {
-    /// Takes in an observation; call it once for each, before [`super::decide`]. One that is not newer than the last is
+    /// Takes in an observation; call it once for each, before [`super::decide()`]. One that is not newer than the last is
     /// ignored.
     pub fn record(&mut self, policy: &Policy, seen: &Observation) {
         if self.at.is_some_and(|at| seen.at <= at) {
@@ -56,8 +56,10 @@ impl History {
     }
 
     fn record_offsets(&mut self, policy: &Policy, seen: &Observation) {
-        // No partitions is no answer: a group's topics have at least one.
-        let Some(offsets) = seen.offsets.as_deref().filter(|offsets| !offsets.is_empty()) else { return };
+        // No end is no answer, and not the answer that nothing arrived.
+        let answered =
+            |offsets: &&[PartitionOffsets]| offsets.iter().any(|partition| partition.end.is_some());
+        let Some(offsets) = seen.offsets.as_deref().filter(answered) else { return };
         let mut arrived_per_sec = 0.0;
         let mut tracks = BTreeMap::new();
         for partition in offsets {

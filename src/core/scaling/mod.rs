@@ -1,7 +1,7 @@
 //! How many consumers a group should have, and why.
 //!
 //! Owns the scaling rule: what an observation says about demand, backlog and the capacity of one replica
-//! ([`History`]), and what follows from it ([`decide`]). It deliberately does not know Kafka's protocol, where
+//! ([`History`]), and what follows from it ([`decide()`]). It deliberately does not know Kafka's protocol, where
 //! replicas run, or what time it is: the controller observes, asks and applies. README.md beside this file
 //! states the properties wished for, the formulas with their units, and where each comes from.
 

@@ -61,7 +61,7 @@ impl Policy {
         }
     }
 
-    /// Checks what [`super::decide`] relies on.
+    /// Checks what [`super::decide()`] relies on.
     ///
     /// # Errors
     /// Names the first field that is out of its range.
