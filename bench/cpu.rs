@@ -4,6 +4,7 @@
 //! processor per thread (Linux, Documentation/scheduler/sched-stats.rst).
 
 use std::fs;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,7 +22,12 @@ pub(crate) fn used_by(pid: u32) -> anyhow::Result<Duration> {
     let mut nanos = 0;
     for task in tasks {
         let path = task?.path().join("schedstat");
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            // A thread that ended since the folder was read.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
         let on_cpu = text.split_ascii_whitespace().next().context("schedstat is empty")?;
         nanos += on_cpu.parse::<u64>().context("schedstat does not start with a number")?;
     }
