@@ -18,7 +18,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// CPU per QoS 1 message: the gateway beside the bare loop, in A-B-B-A pairs.
+    /// CPU per QoS 1 message: the gateway beside the bare loop.
     Floor(floor::Args),
     /// The bare loop itself: MQTT 3.1.1 QoS 1 straight into librdkafka (what `floor` measures against).
     BareLoop(floor::bare_loop::Args),

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context as _;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -30,7 +31,14 @@ pub(crate) struct Args {
     /// Topic that all messages go to.
     #[arg(long, default_value = "floor")]
     topic: String,
+    /// Give each record the four headers that the gateway gives it.
+    #[arg(long)]
+    headers: bool,
 }
+
+/// Headers as the gateway writes them; only their number and length matter here.
+const HEADERS: [(&str, &str); 4] =
+    [("tg-gw", "gateway-0123456789abcdef"), ("tg-src", "17.sensor"), ("tg-epoch", "1"), ("tg-seq", "123456")];
 
 /// Reports that the loop has not turned into PUBACKs yet.
 #[derive(Default)]
@@ -90,12 +98,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .create_with_context(Context(Arc::clone(&reports)))
         .context("the bare loop's producer")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(producer, args.topic.clone(), reports))
+    LocalSet::new().block_on(&runtime, serve(producer, args.topic.clone(), args.headers, reports))
 }
 
 async fn serve(
     producer: ThreadedProducer<Context>,
     topic: String,
+    headers: bool,
     reports: Arc<Reports>,
 ) -> anyhow::Result<()> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
@@ -113,7 +122,7 @@ async fn serve(
         sockets.borrow_mut().push(Some(Rc::clone(&socket)));
         let (producer, topic, sockets) = (Rc::clone(&producer), Rc::clone(&topic), Rc::clone(&sockets));
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection(number, &socket, &producer, &topic).await
+            if let Err(error) = connection(number, &socket, &producer, &topic, headers).await
                 && error.kind() != io::ErrorKind::ConnectionReset
             {
                 eprintln!("bare loop: connection {number}: {error}");
@@ -160,6 +169,7 @@ async fn connection(
     socket: &TcpStream,
     producer: &ThreadedProducer<Context>,
     topic: &str,
+    headers: bool,
 ) -> io::Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     let mut filled = 0;
@@ -185,9 +195,12 @@ async fn connection(
                     let name = usize::from(u16::from_be_bytes([body[0], body[1]]));
                     let packet_id = u16::from_be_bytes([body[2 + name], body[3 + name]]);
                     let payload = &body[4 + name..];
-                    let record = BaseRecord::with_opaque_to(topic, pack(number, packet_id))
+                    let mut record = BaseRecord::with_opaque_to(topic, pack(number, packet_id))
                         .key(&client_id[..])
                         .payload(payload);
+                    if headers {
+                        record = record.headers(owned_headers());
+                    }
                     producer.send(record).map_err(|(error, _)| io::Error::other(error))?;
                 }
                 12 => {
@@ -200,6 +213,12 @@ async fn connection(
         buffer.copy_within(at..filled, 0);
         filled -= at;
     }
+}
+
+fn owned_headers() -> OwnedHeaders {
+    HEADERS.iter().fold(OwnedHeaders::new_with_capacity(HEADERS.len()), |headers, (key, value)| {
+        headers.insert(Header { key, value: Some(*value) })
+    })
 }
 
 /// Returns the first byte, the body and the whole length of the packet that `bytes` starts with, if it is

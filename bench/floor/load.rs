@@ -30,7 +30,7 @@ pub(crate) struct Load {
 }
 
 /// What one run showed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Measured {
     /// CPU time of the server per message, in microseconds.
     pub(crate) micros: f64,

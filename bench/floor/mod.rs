@@ -1,8 +1,9 @@
 //! `tidegate-bench floor`: CPU per QoS 1 message of the gateway, beside the bare loop.
 //!
-//! Pairs in the order A-B-B-A, so that a machine that slows down or speeds up favours neither; the median
-//! of the ratios is the result. Both servers get the same load generator, the same Kafka and the same
-//! producer promises; each run starts its server anew.
+//! Rounds go forwards and backwards in turn, so that a machine that slows down or speeds up favours none; the median
+//! of the ratios is the result. All servers get the same load generator, the same Kafka and the same producer
+//! promises; each run starts its server anew. The gateway writes four headers into every record, which identify
+//! what it may write twice; the bare loop is measured without and with them.
 
 pub(crate) mod bare_loop;
 mod load;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use load::Load;
+use load::{Load, Measured};
 use server::{Kind, Server};
 
 /// Settings of the benchmark.
@@ -30,9 +31,9 @@ pub(crate) struct Args {
     /// Messages in the measured span of one run.
     #[arg(long, default_value_t = 200_000)]
     messages: u64,
-    /// Pairs of runs.
+    /// Rounds: runs of each server.
     #[arg(long, default_value_t = 7)]
-    pairs: usize,
+    rounds: usize,
     /// Worker threads of the gateway; the bare loop has one.
     #[arg(long, default_value_t = 1)]
     workers: u32,
@@ -52,56 +53,68 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         load::PAYLOAD_BYTES
     );
     println!(
-        "{} messages a run, {} A-B-B-A pairs, gateway with {} worker(s)\n",
-        args.messages, args.pairs, args.workers
+        "{} messages a run, medians of {} rounds A-B-C C-B-A, gateway with {} worker(s)\n",
+        args.messages, args.rounds, args.workers
     );
     println!(
-        "| connections | bare loop us | gateway us | ratio (median) | ratio (min .. max) | messages/s bare, gateway |"
+        "| connections | bare loop us | with headers us | gateway us | gateway / bare loop | gateway / with headers | messages/s |"
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|");
     for connections in args.connections.iter().copied() {
         let load = Load { connections, messages: args.messages };
-        let measure = |kind| -> anyhow::Result<load::Measured> {
+        let measure = |kind| -> anyhow::Result<Measured> {
             let server = Server::start(kind, &gateway, &args.kafka, args.workers)?;
             load.run(&server).with_context(|| format!("{kind:?} at {connections} connections"))
         };
         // The first run of each warms Kafka's page cache and its JIT, and counts for nothing.
-        measure(Kind::BareLoop)?;
-        measure(Kind::Gateway)?;
-        let mut pairs = Vec::new();
-        for pair in 0..args.pairs {
-            let (bare, ours) = if pair % 2 == 0 {
-                let bare = measure(Kind::BareLoop)?;
-                (bare, measure(Kind::Gateway)?)
-            } else {
-                let ours = measure(Kind::Gateway)?;
-                (measure(Kind::BareLoop)?, ours)
-            };
-            eprintln!(
-                "{connections} connections, pair {}: bare {:.2} us, gateway {:.2} us",
-                pair + 1,
-                bare.micros,
-                ours.micros
-            );
-            pairs.push((bare, ours));
+        for kind in KINDS {
+            measure(kind)?;
         }
-        print_row(connections, &pairs);
+        let mut rounds = Vec::new();
+        for number in 0..args.rounds {
+            let backwards = number % 2 == 1;
+            let mut order = [0, 1, 2];
+            if backwards {
+                order.reverse();
+            }
+            let mut round = [Measured::default(); KINDS.len()];
+            for kind in order {
+                round[kind] = measure(KINDS[kind])?;
+            }
+            eprintln!(
+                "{connections} connections: {}",
+                round.map(|run| format!("{:.2} us", run.micros)).join(", ")
+            );
+            rounds.push(round);
+        }
+        print_row(connections, &rounds);
     }
     Ok(())
 }
 
-fn print_row(connections: u32, pairs: &[(load::Measured, load::Measured)]) {
-    let of = |figure: fn(&(load::Measured, load::Measured)) -> f64| sorted(pairs.iter().map(figure));
-    let ratios = of(|(bare, ours)| ours.micros / bare.micros);
+/// What a round measures, in its order; the next round goes backwards.
+const KINDS: [Kind; 3] = [Kind::BareLoop, Kind::BareLoopWithHeaders, Kind::Gateway];
+
+/// One run of each of [`KINDS`].
+type Round = [Measured; KINDS.len()];
+
+fn print_row(connections: u32, rounds: &[Round]) {
+    let of = |figure: &dyn Fn(&Round) -> f64| sorted(rounds.iter().map(figure));
+    let micros = |kind: usize| median(&of(&|round| round[kind].micros));
+    let ratio = |kind: usize| {
+        let all = of(&|[runs @ .., gateway]| gateway.micros / runs[kind].micros);
+        let (least, most) =
+            (all.first().copied().unwrap_or(f64::NAN), all.last().copied().unwrap_or(f64::NAN));
+        format!("**{:.2}** ({least:.2} .. {most:.2})", median(&all))
+    };
     println!(
-        "| {connections} | {:.2} | {:.2} | **{:.2}** | {:.2} .. {:.2} | {:.0}, {:.0} |",
-        median(&of(|(bare, _)| bare.micros)),
-        median(&of(|(_, ours)| ours.micros)),
-        median(&ratios),
-        ratios.first().copied().unwrap_or(f64::NAN),
-        ratios.last().copied().unwrap_or(f64::NAN),
-        median(&of(|(bare, _)| bare.per_sec)),
-        median(&of(|(_, ours)| ours.per_sec)),
+        "| {connections} | {:.2} | {:.2} | {:.2} | {} | {} | {:.0} |",
+        micros(0),
+        micros(1),
+        micros(2),
+        ratio(0),
+        ratio(1),
+        median(&of(&|[.., gateway]| gateway.per_sec)),
     );
 }
 

@@ -18,6 +18,8 @@ const LOOKS: u32 = 400;
 pub(crate) enum Kind {
     /// The yardstick.
     BareLoop,
+    /// The yardstick with the headers that identify a record.
+    BareLoopWithHeaders,
     /// The product.
     Gateway,
 }
@@ -34,14 +36,16 @@ impl Server {
     pub(crate) fn start(kind: Kind, gateway: &Path, kafka: &str, workers: u32) -> anyhow::Result<Self> {
         let settings = tempfile::tempdir()?;
         match kind {
-            Kind::BareLoop => Self::bare_loop(kafka, settings),
+            Kind::BareLoop => Self::bare_loop(kafka, false, settings),
+            Kind::BareLoopWithHeaders => Self::bare_loop(kafka, true, settings),
             Kind::Gateway => Self::gateway(gateway, kafka, workers, settings),
         }
     }
 
-    fn bare_loop(kafka: &str, settings: TempDir) -> anyhow::Result<Self> {
+    fn bare_loop(kafka: &str, headers: bool, settings: TempDir) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["bare-loop", "--kafka", kafka, "--topic", "telemetry-sensor"])
+            .args(headers.then_some("--headers"))
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start the bare loop")?;
