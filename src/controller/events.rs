@@ -15,12 +15,13 @@ impl Events {
         Self { metrics }
     }
 
-    /// A tick came to a decision. Only a change is worth a line; the rest is in the metrics and `/v1/decision`.
-    pub(crate) fn decided(&self, decision: &Decision) {
+    /// A tick came to a decision. Only a change that `stands` is worth a line; the rest is in the metrics and
+    /// `/v1/decision`.
+    pub(crate) fn decided(&self, decision: &Decision, stands: bool) {
         let terms = &decision.terms;
         self.metrics.ticks.inc();
         self.metrics.decisions.with_label_values(&[decision.reason.as_str(), decision.bound.as_str()]).inc();
-        self.metrics.wanted.set(decision.replicas.into());
+        self.metrics.wanted.set(if stands { decision.replicas } else { terms.current }.into());
         self.metrics.ready.set(terms.ready.into());
         self.metrics.starting.set(terms.starting.into());
         self.metrics.backlog.set(terms.backlog);
@@ -28,7 +29,7 @@ impl Events {
         self.metrics.capacity.set(terms.mu.unwrap_or(0.0));
         self.metrics.delay_unknown.set(i64::from(terms.delay_secs.is_none()));
         self.metrics.delay.set(terms.delay_secs.unwrap_or(0.0));
-        if decision.changes() {
+        if stands && decision.changes() {
             let direction = if decision.replicas > terms.current { "up" } else { "down" };
             self.metrics.changes.with_label_values(&[direction]).inc();
             tracing::info!(

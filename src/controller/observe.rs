@@ -2,7 +2,7 @@
 //!
 //! [`Observe`] stands in front of `tidegate_kafka::observe` so that the loop can be driven by a script.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidegate_core::scaling::{Group, Member, Membership, PartitionId, PartitionOffsets};
@@ -18,7 +18,7 @@ const CLIENT_ID: &str = "tidegate-controller";
 /// The group at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
-    /// Offsets of all partitions; empty if none could be learned.
+    /// Offsets of all partitions, with unknown ends for those that Kafka did not tell of.
     pub partitions: Vec<PartitionOffsets>,
     /// Its members.
     pub membership: Membership,
@@ -37,6 +37,39 @@ pub trait Observe: Send + 'static {
 pub struct KafkaGroup {
     observer: kafka::Observer,
     wanted: [kafka::GroupTopics; 1],
+    known: Known,
+}
+
+/// Partitions per topic as Kafka last told them. A topic that is missing from an answer is not gone: its partitions are
+/// unknown, or else what the others need would look like all that is needed. Bounded by the topics of the settings.
+#[derive(Debug, Default)]
+struct Known(BTreeMap<String, BTreeSet<u32>>);
+
+impl Known {
+    /// Adds to `seen` what is missing of `topics`; one never seen counts as one partition.
+    fn complete(&mut self, seen: &mut Seen, topics: &[String]) {
+        let mut told: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+        for partition in &seen.partitions {
+            told.entry(&partition.id.topic).or_default().insert(partition.id.partition);
+        }
+        let mut missing = Vec::new();
+        for topic in topics.iter().collect::<BTreeSet<_>>() {
+            if let Some(partitions) = told.remove(topic.as_str()) {
+                self.0.insert(topic.clone(), partitions);
+                continue;
+            }
+            let name: Arc<str> = Arc::from(topic.as_str());
+            let known = self.0.get(topic).cloned().unwrap_or_else(|| BTreeSet::from([0]));
+            missing.extend(
+                known.into_iter().map(|partition| unknown(PartitionId { topic: name.clone(), partition })),
+            );
+        }
+        seen.partitions.extend(missing);
+    }
+}
+
+fn unknown(id: PartitionId) -> PartitionOffsets {
+    PartitionOffsets { id, begin: 0, end: None, committed: None }
 }
 
 impl KafkaGroup {
@@ -54,7 +87,8 @@ impl KafkaGroup {
         })
         .map_err(Error::Kafka)?;
         let group = settings.consumer_group.clone();
-        Ok(Self { observer, wanted: [kafka::GroupTopics { group, topics: settings.topics.clone() }] })
+        let wanted = [kafka::GroupTopics { group, topics: settings.topics.clone() }];
+        Ok(Self { observer, wanted, known: Known::default() })
     }
 }
 
@@ -62,7 +96,10 @@ impl Observe for KafkaGroup {
     async fn observe(&mut self, now: Timestamp) -> Result<Seen, String> {
         let mut groups =
             self.observer.observe(&self.wanted, now).await.map_err(|problem| problem.to_string())?;
-        groups.pop().map(translate).ok_or_else(|| "kafka said nothing about the group".to_owned())
+        let group = groups.pop().ok_or("kafka said nothing about the group")?;
+        let mut seen = translate(group);
+        self.known.complete(&mut seen, &self.wanted[0].topics);
+        Ok(seen)
     }
 }
 
@@ -86,7 +123,7 @@ fn translate(group: kafka::GroupObservation) -> Seen {
                     };
                     PartitionOffsets { id, begin, end: Some(end), committed }
                 }
-                _ => PartitionOffsets { id, begin: 0, end: None, committed: None },
+                _ => unknown(id),
             }
         })
         .collect();
@@ -149,6 +186,28 @@ mod tests {
         assert_eq!(lag(None, Some(10), Some(kafka::Commit::At(4))), None);
         assert_eq!(lag(Some(2), None, Some(kafka::Commit::At(4))), None);
         assert_eq!(lag(Some(2), Some(10), None), None);
+    }
+
+    #[test]
+    fn a_topic_missing_from_an_answer_keeps_its_partitions_as_unknown() {
+        let topics = ["alarms".to_owned(), "telemetry".to_owned()];
+        let answer = || {
+            seen(vec![partition(Some(0), Some(9), Some(kafka::Commit::At(4)))], kafka::Membership::Unknown)
+        };
+        let mut known = Known::default();
+        let mut first = answer();
+        known.complete(&mut first, &topics);
+        let lags: Vec<_> = first.partitions.iter().map(|p| (&*p.id.topic, p.id.partition, p.lag())).collect();
+        assert_eq!(
+            lags,
+            [("telemetry", 3, Some(5)), ("alarms", 0, None)],
+            "never seen: one unknown partition"
+        );
+        let mut nothing = Seen::default();
+        known.complete(&mut nothing, &topics);
+        let lags: Vec<_> =
+            nothing.partitions.iter().map(|p| (&*p.id.topic, p.id.partition, p.lag())).collect();
+        assert_eq!(lags, [("alarms", 0, None), ("telemetry", 3, None)]);
     }
 
     #[test]

@@ -37,7 +37,12 @@ impl Starts {
                 continue;
             };
             let state = members.get(&replica.member);
-            if state.map_or(now.since(spawned_at) >= SILENT_READY, |state| state.consumes) {
+            let consumes = match state {
+                Some(state) => state.consumes,
+                // One that reported and fell silent hangs; that it never reports is no explanation for it.
+                None => !self.measured.contains(&replica.member) && now.since(spawned_at) >= SILENT_READY,
+            };
+            if consumes {
                 replicas.ready += 1;
             } else {
                 replicas.starting.push(age);
@@ -90,6 +95,16 @@ mod tests {
         };
         assert_eq!(look(None, 5).0.ready, 1);
         assert!(look(Some(Duration::from_mins(10)), 605).1.is_empty());
+    }
+
+    #[test]
+    fn a_consumer_that_reported_and_fell_silent_is_not_ready() {
+        let replica = [Running { member: "a".to_owned(), ordered_at: at(0), spawned_at: Some(at(0)) }];
+        let consumes = MemberState { consumes: true, first_fetch: Some(Duration::from_secs(4)) };
+        let mut starts = Starts::default();
+        let spoke = starts.look(1, &replica, &BTreeMap::from([("a".to_owned(), consumes)]), at(60)).0;
+        let silent = starts.look(1, &replica, &BTreeMap::new(), at(600)).0;
+        assert_eq!((spoke.ready, silent.ready), (1, 0));
     }
 
     #[test]

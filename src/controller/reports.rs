@@ -5,7 +5,7 @@
 
 pub(crate) mod check;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,12 @@ const GATEWAYS_MAX: usize = 256;
 const CONSUMERS_MAX: usize = 10_000;
 /// Age after which a gateway's offered load counts no more: three of its reports.
 const OFFERED_FRESH: Duration = Duration::from_secs(3);
+/// What a rate is taken over, and how long a burst must have lasted to count. A gateway tells of one after 200 ms, in
+/// which a single device that flushes its buffer looks like five times what it is; a second later the rate is known,
+/// so that the group grows in one step.
+const SECOND_MS: u32 = 1000;
+/// Reports of one gateway that are kept to cover a second: it sends five in one at most.
+const RECENT_MAX: usize = 16;
 /// Age after which whoever reported is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(75);
 
@@ -43,7 +49,7 @@ pub struct Reports {
 
 #[derive(Debug, Default)]
 struct State {
-    gateways: BTreeMap<String, Sender<GatewayReport>>,
+    gateways: BTreeMap<String, Sender<Gateway>>,
     /// By group and member.
     consumers: BTreeMap<(String, String), Sender<Consumer>>,
 }
@@ -56,6 +62,37 @@ struct Sender<T> {
     seq: u64,
     at: Timestamp,
     last: T,
+}
+
+/// What a gateway reported in its last full second.
+#[derive(Debug, Default)]
+struct Gateway {
+    /// Oldest first; all but the oldest cover less than a second.
+    recent: VecDeque<GatewayReport>,
+    /// Time that the newest reports cover which tell of a burst, but for the first: it began somewhere in that one.
+    bursting_ms: u32,
+}
+
+impl Gateway {
+    fn add(&mut self, report: GatewayReport, new_run: bool) {
+        if new_run {
+            self.recent.clear();
+        }
+        let goes_on = report.burst && self.recent.back().is_some_and(|last| last.burst);
+        self.bursting_ms = if goes_on { self.bursting_ms.saturating_add(report.interval_ms) } else { 0 };
+        self.recent.push_back(report);
+        while self.recent.len() > RECENT_MAX || covered_ms(self.recent.iter().skip(1)) >= SECOND_MS {
+            self.recent.pop_front();
+        }
+    }
+
+    fn bursts(&self) -> bool {
+        self.bursting_ms >= SECOND_MS
+    }
+}
+
+fn covered_ms<'a>(reports: impl Iterator<Item = &'a GatewayReport>) -> u32 {
+    reports.fold(0, |sum, report| sum.saturating_add(report.interval_ms))
 }
 
 #[derive(Debug, Default)]
@@ -86,11 +123,13 @@ pub(crate) struct Heard {
 impl Reports {
     /// Takes in a gateway's report.
     pub(crate) fn gateway(&self, report: GatewayReport, now: Timestamp) -> Taken {
-        let (run, seq, burst) = (report.run, report.seq, report.burst);
-        let mut state = self.lock();
-        let name = report.gateway.clone();
-        let taken = take(&mut state.gateways, name, (run, seq), now, GATEWAYS_MAX, |last, _| *last = report);
-        drop(state);
+        let (run, seq, name) = (report.run, report.seq, report.gateway.clone());
+        let mut burst = false;
+        let taken =
+            take(&mut self.lock().gateways, name, (run, seq), now, GATEWAYS_MAX, |gateway, new_run| {
+                gateway.add(report, new_run);
+                burst = gateway.bursts();
+            });
         if taken == Taken::Newest && burst {
             self.burst.notify_one();
         }
@@ -184,21 +223,27 @@ fn take<K: Ord, T: Default>(
     Taken::Newest
 }
 
-/// Sums what gateways say of `topics`; `None` if none does.
-fn offered<'a>(reports: impl Iterator<Item = &'a GatewayReport>, topics: &[String]) -> Option<Offered> {
+/// Sums what gateways say of `topics` for their last full second; `None` if none does.
+fn offered<'a>(gateways: impl Iterator<Item = &'a Gateway>, topics: &[String]) -> Option<Offered> {
     let mut sum: Option<Offered> = None;
-    for report in reports {
-        let secs = f64::from(report.interval_ms) / 1000.0;
-        let classes = topics.iter().filter_map(|topic| report.topics.get(topic)).flat_map(BTreeMap::values);
-        for class in classes {
-            let sum = sum.get_or_insert(Offered { rate: 0.0, burst: false, censored: 0.0 });
-            let counted =
-                u32::try_from(class.admitted.saturating_add(class.shed)).map_or(f64::MAX, f64::from);
-            let counted = if secs > 0.0 { counted / secs } else { 0.0 };
-            let rate = if class.offered_est.is_finite() { class.offered_est.max(counted) } else { counted };
-            sum.rate += rate;
-            sum.burst |= report.burst;
-            sum.censored += rate * class.censored.clamp(0.0, 1.0);
+    for gateway in gateways {
+        let covered = f64::from(covered_ms(gateway.recent.iter()).max(1));
+        for report in &gateway.recent {
+            let secs = f64::from(report.interval_ms) / 1000.0;
+            let share = f64::from(report.interval_ms) / covered;
+            let classes =
+                topics.iter().filter_map(|topic| report.topics.get(topic)).flat_map(BTreeMap::values);
+            for class in classes {
+                let sum = sum.get_or_insert(Offered { rate: 0.0, burst: false, censored: 0.0 });
+                let counted =
+                    u32::try_from(class.admitted.saturating_add(class.shed)).map_or(f64::MAX, f64::from);
+                let counted = if secs > 0.0 { counted / secs } else { 0.0 };
+                let rate =
+                    if class.offered_est.is_finite() { class.offered_est.max(counted) } else { counted };
+                sum.rate += share * rate;
+                sum.burst |= gateway.bursts();
+                sum.censored += share * rate * class.censored.clamp(0.0, 1.0);
+            }
         }
     }
     sum.map(|sum| Offered { censored: if sum.rate > 0.0 { sum.censored / sum.rate } else { 0.0 }, ..sum })
@@ -247,10 +292,45 @@ mod tests {
         let reports = Reports::default();
         assert_eq!(hear(&reports, 0).offered, None);
         reports.gateway(gateway("a", 1, 1, 50), at(1));
-        reports.gateway(GatewayReport { burst: true, ..gateway("b", 2, 1, 25) }, at(3));
-        assert_eq!(hear(&reports, 4).offered, Some(Offered { rate: 150.0, burst: true, censored: 0.0 }));
-        assert_eq!(hear(&reports, 5).offered, Some(Offered { rate: 50.0, burst: true, censored: 0.0 }));
+        reports.gateway(gateway("b", 2, 1, 25), at(3));
+        assert_eq!(hear(&reports, 4).offered, Some(Offered { rate: 150.0, burst: false, censored: 0.0 }));
+        assert_eq!(hear(&reports, 5).offered, Some(Offered { rate: 50.0, burst: false, censored: 0.0 }));
         assert_eq!(hear(&reports, 8).offered, None);
+    }
+
+    #[test]
+    fn a_burst_counts_once_it_lasted_a_second_and_with_the_rate_of_that_second() {
+        let reports = Reports::default();
+        let report = |seq, interval_ms, admitted, burst| GatewayReport {
+            interval_ms,
+            burst,
+            ..gateway("a", 1, seq, admitted)
+        };
+        let offered = |seq, interval_ms, admitted, burst| {
+            reports.gateway(report(seq, interval_ms, admitted, burst), at(1));
+            let offered = hear(&reports, 1).offered.unwrap();
+            (offered.rate.round(), offered.burst)
+        };
+        assert_eq!(offered(1, 1000, 100, false), (100.0, false));
+        // 50 messages at once: not 250 a second.
+        assert_eq!(offered(2, 200, 70, true), (142.0, false));
+        for seq in 3..7 {
+            assert!(!offered(seq, 200, 200, true).1, "report {seq}");
+        }
+        assert_eq!(offered(7, 200, 200, true), (1000.0, true));
+        assert_eq!(offered(8, 1000, 100, false), (100.0, false));
+    }
+
+    #[tokio::test]
+    async fn only_a_burst_that_lasts_wakes_the_controller() {
+        let reports = Reports::default();
+        let mut woken = std::pin::pin!(reports.burst());
+        let mut wakes = |seq| {
+            reports.gateway(GatewayReport { burst: true, ..gateway("a", 1, seq, 500) }, at(1));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            woken.as_mut().poll(&mut context).is_ready()
+        };
+        assert_eq!([wakes(1), wakes(2), wakes(3)], [false, false, true]);
     }
 
     #[test]

@@ -142,17 +142,20 @@ impl<O: Observe, T: Target> Controller<O, T> {
         let now = (self.clock)();
         let Some(state) = self.look_at_target(now, &mut problems).await else {
             // Without knowing what there is, any order could be a step in the wrong direction.
+            problems.truncate(PROBLEMS_MAX);
             self.view.send_modify(|view| view.problems = problems);
             return;
         };
         let observation = self.assemble(seen, &state, now);
         self.history.record(&self.settings.policy, &observation);
         let decision = decide(&self.settings.policy, &observation, &self.history, now);
-        self.events.decided(&decision);
-        if self.apply(&decision, now, &mut problems).await {
+        let stands = self.apply(&decision, now, &mut problems).await;
+        self.events.decided(&decision, stands);
+        if stands {
             self.history.record_decision(&self.settings.policy, &decision, now);
         }
-        self.show(decision, &observation, now, problems);
+        problems.truncate(PROBLEMS_MAX);
+        self.show(decision, stands, &observation, now, problems);
     }
 
     async fn look(&mut self, problems: &mut Vec<String>) -> Option<Seen> {
@@ -161,10 +164,8 @@ impl<O: Observe, T: Target> Controller<O, T> {
         match looked {
             Ok(seen) => {
                 problems.extend(seen.problems.iter().take(PROBLEMS_MAX).cloned());
-                self.readiness.set(
-                    KAFKA,
-                    if seen.partitions.is_empty() { Err(seen.problems.join("; ")) } else { Ok(()) },
-                );
+                let blind = seen.partitions.iter().all(|partition| partition.end.is_none());
+                self.readiness.set(KAFKA, if blind { Err(problems.join("; ")) } else { Ok(()) });
                 Some(seen)
             }
             Err(problem) => {
@@ -181,6 +182,7 @@ impl<O: Observe, T: Target> Controller<O, T> {
             Ok(state) => {
                 for crash in &state.crashes {
                     self.events.crashed(&crash.member, &crash.ended, crash.restart_in_secs);
+                    problems.push(format!("consumer {} ended by itself: {}", crash.member, crash.ended));
                 }
                 for member in &state.killed {
                     self.events.killed(member);
@@ -230,16 +232,23 @@ impl<O: Observe, T: Target> Controller<O, T> {
         }
     }
 
-    fn show(&self, decision: Decision, observation: &Observation, now: Timestamp, problems: Vec<String>) {
+    fn show(
+        &self,
+        decision: Decision,
+        stands: bool,
+        observation: &Observation,
+        now: Timestamp,
+        problems: Vec<String>,
+    ) {
         self.view.send_modify(|view| {
             let sentence = decision.to_string();
-            if decision.changes() {
+            if stands && decision.changes() {
                 view.changes += 1;
                 view.last_change = Some(sentence.clone());
             }
             view.ticks += 1;
             view.at = now;
-            view.want = decision.replicas;
+            view.want = if stands { decision.replicas } else { decision.terms.current };
             view.have = decision.terms.ready;
             view.starting = decision.terms.starting;
             view.delay_secs = decision.terms.delay_secs;

@@ -249,7 +249,9 @@ async fn a_burst_is_acted_on_at_once_and_not_at_the_next_tick() {
     view.changed().await.unwrap();
     let deadline = tokio::time::sleep(2 * LOOK_APART);
     NOW.set(now() + Duration::from_secs(1));
+    // The burst began in the first report; the second covers a full second of it.
     reports.gateway(burst(1, 700.0), now());
+    reports.gateway(burst(2, 700.0), now());
     tokio::select! {
         changed = view.changed() => changed.unwrap(),
         () = deadline => panic!("it waited for the next tick"),
@@ -286,13 +288,15 @@ async fn reports_need_the_key_and_the_decision_can_be_read() {
     assert_eq!(target.0.lock().unwrap().orders, [1], "a stranger orders nothing");
 
     let reporter = Reporter::new(url.clone(), &key).unwrap();
+    assert_eq!(reporter.post(GATEWAY_REPORT_PATH, &burst(2, 700.0)).await.unwrap().seq, 2);
     assert_eq!(reporter.post(GATEWAY_REPORT_PATH, &burst(3, 700.0)).await.unwrap().seq, 3);
     let refused = reporter.post(GATEWAY_REPORT_PATH, &burst(4, -1.0)).await.unwrap_err();
     assert!(matches!(refused, ReportError::Refused(status) if status == 422), "{refused}");
     let report =
         ConsumerReport { group: "g".to_owned(), member: "m".to_owned(), seq: 5, ..ConsumerReport::default() };
     assert_eq!(reporter.post(CONSUMER_REPORT_PATH, &report).await.unwrap().seq, 5);
-    let view = seen.wait_for(|view| view.want == 12).await.unwrap().clone();
+    let grown = tokio::time::timeout(Duration::from_secs(10), seen.wait_for(|view| view.want == 12));
+    let view = grown.await.expect("the burst is acted on").unwrap().clone();
     assert_eq!(view.decision.as_ref().unwrap().reason, Reason::Burst, "{}", view.sentence);
 
     let shown = get(&url, "/v1/decision").await;

@@ -312,7 +312,9 @@ impl<'a> Case<'a> {
     /// Returns whether all of the load was seen. If not, what it seems to need says nothing about what would have been
     /// enough, and does not count as watched: else the first whole look would find a quiet past.
     fn saw_all(&self) -> bool {
-        self.terms.partitions_unknown == 0 && self.terms.censored <= CENSORED_MAX
+        self.terms.partitions_unknown == 0
+            && self.terms.censored <= CENSORED_MAX
+            && self.history.knows_arrivals()
     }
 
     fn changed_within(&self, pause: Duration) -> bool {

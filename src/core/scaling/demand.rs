@@ -52,6 +52,11 @@ impl Arrivals {
         self.long.add(per_sec, interval, long);
     }
 
+    /// Returns whether anything is known of them.
+    pub(super) fn are_known(&self) -> bool {
+        self.long.rate().is_some()
+    }
+
     /// Returns the demand; `None` before two observations and without a burst.
     ///
     /// `max(EWMA15, EWMA60, panic, burst)`: the short mean follows a rise, the long one keeps a dip from counting. The

@@ -100,6 +100,10 @@ impl History {
         self.arrivals.demand(seen.offered)
     }
 
+    pub(super) fn knows_arrivals(&self) -> bool {
+        self.arrivals.are_known()
+    }
+
     pub(super) fn lag(&self, policy: &Policy, seen: &Observation) -> Option<Lag> {
         let offsets = seen.offsets.as_deref().filter(|offsets| !offsets.is_empty())?;
         let lag = lag::measure(offsets, &self.tracks, policy);

@@ -200,6 +200,46 @@ fn nothing_is_given_back_on_doubt() {
 }
 
 #[test]
+fn what_seemed_enough_while_part_of_the_load_was_hidden_gives_nothing_back() {
+    let given = Given::new(4, 60.0);
+    let mut history = given.watched().1;
+    let mut replicas = 4;
+    let mut look = |tick: u32, hidden: Option<f64>, unknown: u32| {
+        let offered = hidden.map(|censored| Offered { rate: 60.0, burst: false, censored });
+        let given = Given { offered, unknown, replicas, ticks: tick + 1, ..given.clone() };
+        let seen = given.observe(tick);
+        history.record(&given.policy, &seen);
+        let decision = decide(&given.policy, &seen, &history, seen.at);
+        history.record_decision(&given.policy, &decision, seen.at);
+        replicas = decision.replicas;
+        outcome(&decision)
+    };
+    for (from, hidden, unknown, reason) in
+        [(120, None, 6, Reason::LagUnknown), (200, Some(0.3), 0, Reason::Censored)]
+    {
+        // For more than `down.after`; the first whole look after it has watched for no time at all.
+        for tick in from..from + 70 {
+            assert_eq!(look(tick, hidden, unknown), (4, Bound::Hold, reason), "at {tick}");
+        }
+        assert_eq!(look(from + 70, None, 0), (4, Bound::Hold, Reason::CoolingDown));
+    }
+    for tick in 271..340 {
+        look(tick, None, 0);
+    }
+    assert_eq!(look(340, None, 0).0, 1);
+}
+
+#[test]
+fn no_end_at_all_is_not_the_end_of_arrivals() {
+    let given = Given::new(4, 60.0);
+    let mut history = given.watched().1;
+    let blind = Given { unknown: 12, ticks: 121, ..given.clone() }.observe(120);
+    let before = history.demand(&blind);
+    history.record(&given.policy, &blind);
+    assert_eq!(history.demand(&blind), before);
+}
+
+#[test]
 fn a_replica_that_never_starts_does_not_keep_the_group_large() {
     let stuck = Given { starting: vec![Duration::from_mins(10)], ..Given::new(4, 60.0) };
     assert_eq!(stuck.decide().replicas, 1);
