@@ -22,8 +22,10 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const BURST_RATIO: f64 = 1.3;
 /// And this many standard deviations of a Poisson count above it, so that a quiet site's noise is none.
 const BURST_SIGMAS: f64 = 4.0;
-/// Time constant of the average that a burst is compared with.
-const AVERAGE_OVER_SECS: f64 = 5.0;
+/// Time constant of the average that a burst is compared with. A threefold rise counts as a burst for three seconds: longer
+/// than the second for which the controller wants to see one, and short enough that a level which has lasted is
+/// none, so that a next rise is seen as a new one.
+const AVERAGE_OVER_SECS: f64 = 3.0;
 
 /// Reports until the task is dropped.
 pub(crate) async fn report(
