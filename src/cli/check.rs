@@ -1,5 +1,6 @@
 //! `tidegate check`: says what is wrong with a settings file, and opens nothing.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -45,6 +46,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             )?;
         }
     }
-    println!("{}: all settings are allowed", args.config.display());
+    writeln!(std::io::stdout(), "{}: all settings are allowed", args.config.display())?;
     Ok(())
 }

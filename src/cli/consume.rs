@@ -1,14 +1,16 @@
 //! `tidegate consume`: the reference consumer as a process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use tidegate_core::wire::{CONSUMER_REPORT_PATH, ConsumerReport};
-use tidegate_kafka::consumer::{self, Running, Settings, Snapshot, Work};
+use tidegate_kafka::consumer::{self, Error, Running, Settings, Snapshot, Work};
 use tidegate_runtime::report::{Key, Reporter};
 use tidegate_runtime::{clock, shutdown};
 use tokio::time::MissedTickBehavior;
+
+use crate::exit::Usage;
 
 /// Time between two reports to the controller.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -71,9 +73,11 @@ fn setting(text: &str) -> Result<(String, String), String> {
 /// Wrong settings, or what ended the consumer.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let started = clock::monotonic();
-    ensure!(args.work.is_none_or(|work| !work.is_zero()), "--work 0s: allowed is more than nothing");
+    if args.work.is_some_and(|work| work.is_zero()) {
+        return Err(Usage::new("--work", "0s", "more than nothing").into());
+    }
     let reporter = match (args.report_to, args.key_file) {
-        (Some(url), Some(file)) => Some(Reporter::new(url, &Key::from_file(&file)?)?),
+        (Some(url), Some(file)) => Some(reporter(url, &file)?),
         _ => None,
     };
     let client_id = args.client_id.unwrap_or_else(|| format!("consume-{}", std::process::id()));
@@ -90,8 +94,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let running =
-            consumer::spawn(&settings, clock::monotonic, started, |_| ()).context("the consumer")?;
+        let running = consumer::spawn(&settings, clock::monotonic, started, |_| ()).map_err(cannot_start)?;
         let mut reports = Reports::new(reporter, &settings);
         tokio::select! {
             () = shutdown::signal() => (),
@@ -102,6 +105,22 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         reports.send(running.stats().snapshot(), true).await;
         tokio::task::spawn_blocking(|| running.join()).await?.context("the consumer")
     })
+}
+
+fn reporter(url: String, key_file: &Path) -> Result<Reporter, Usage> {
+    let key = Key::from_file(key_file).map_err(|error| {
+        Usage::new("--key-file", key_file.display(), format!("a file with a key ({error})"))
+    })?;
+    Reporter::new(url.clone(), &key)
+        .map_err(|error| Usage::new("--report-to", url, format!("http://HOST:PORT ({error})")))
+}
+
+/// A setting that librdkafka refuses came from the command line.
+fn cannot_start(error: Error) -> anyhow::Error {
+    match error {
+        Error::Setting { key, value, allowed } => Usage::new(&format!("{key} ="), value, allowed).into(),
+        other => anyhow::Error::new(other).context("the consumer"),
+    }
 }
 
 /// Returns when standard input is at its end, or cannot be read.

@@ -29,11 +29,11 @@ pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
     })?;
     let listener = settings::bind(&loaded, "listen", settings.listen)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    runtime.block_on(stop::on_signal(async |stop| {
         let (view, _) = watch::channel(View::default());
         let resources = resources(settings, listener, key, Registry::new(), view, clock::monotonic)?;
-        tidegate_controller::run(resources, stop::on_signal()).await.context("the controller")
-    })
+        tidegate_controller::run(resources, stop).await.context("the controller")
+    }))
 }
 
 /// Puts together what a controller of local processes needs.

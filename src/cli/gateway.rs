@@ -24,8 +24,8 @@ pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
     };
     // The workers bring their own threads and runtimes; this one accepts signals, reports and admin requests.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        tidegate_gateway::run(resources, stop::on_signal()).await?;
+    runtime.block_on(stop::on_signal(async |stop| {
+        tidegate_gateway::run(resources, stop).await?;
         Ok(())
-    })
+    }))
 }

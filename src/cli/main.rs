@@ -38,7 +38,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(said) => {
+            // Help and version are no mistake; if nobody reads what is wrong, the code still tells.
+            let _ = said.print();
+            return if said.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
     // The screen of `up` is its output; logs beside it would tear it.
     if !matches!(command, Command::Up(_))
         && let Err(error) = telemetry::init_logs(LogFormat::Auto)

@@ -1,5 +1,6 @@
 //! Settings of a process: where the command line says they are, and what to do with them.
 
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
@@ -30,7 +31,7 @@ where
     let loaded = config::load_raw::<R>(args.config.as_deref(), &mut std::env::vars())?;
     let checked = loaded.check()?;
     if args.print_config {
-        print!("{}", config::print_redacted(loaded.raw()));
+        std::io::stdout().write_all(config::print_redacted(loaded.raw()).as_bytes())?;
         return Ok(None);
     }
     Ok(Some((loaded, checked)))

@@ -10,6 +10,7 @@ mod scenario;
 mod screen;
 mod summary;
 
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use anyhow::{Context as _, bail};
 use tidegate_controller::View;
 use tidegate_fleet::{Clocks, Ledger, Plan, Progress, Report};
 use tidegate_runtime::clock;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +31,8 @@ use summary::Summary;
 
 /// `--once` gives up when the consumers are not back this long after the devices are done.
 const SETTLE_WITHIN: Duration = Duration::from_mins(2);
+/// Time for blocking work to end once it is cut off.
+const CUT_OFF: Duration = Duration::from_secs(1);
 /// Lines on the screen.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
@@ -58,34 +62,47 @@ pub(crate) struct Args {
 /// What kept a part from starting, or stopped it; with `--once` also a lost message or consumers that did not stop.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(up(args))
+    let outcome = runtime.block_on(stop::on_signal(async |asked| {
+        // A terminal that closes has asked as well.
+        let mut closed = signal(SignalKind::hangup())?;
+        let hang_up = async {
+            closed.recv().await;
+            asked.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            ended = up(args, &asked) => ended,
+            () = hang_up => Ok(()),
+        }
+    }));
+    // What still blocks was cut off by a second Ctrl-C: it is not waited for.
+    runtime.shutdown_timeout(CUT_OFF);
+    outcome
 }
 
-async fn up(args: &Args) -> anyhow::Result<()> {
-    let asked = stop::on_signal();
+async fn up(args: &Args, asked: &CancellationToken) -> anyhow::Result<()> {
     let wanted = Wanted { kafka: args.kafka.clone(), listen: args.listen, work: args.work.into() };
-    let mut parts = Parts::start(&wanted).await?;
-    parts.introduce(args.burst, &wanted);
-
+    let mut parts = tokio::select! {
+        parts = Parts::start(&wanted) => parts?,
+        () = asked.cancelled() => return Ok(()),
+    };
     let progress = Arc::new(Progress::default());
     let mut screen = Screen::new(Arc::clone(&progress), parts.gateway_stats.clone());
     let mut fleet = args.burst.map(|scenario| Fleet::start(scenario, &parts, progress));
-    let outcome = watch(&mut parts, &mut screen, fleet.as_mut(), args.once, &asked).await;
-    // Devices first, so that their last messages are acknowledged; then the gateway, then the consumers.
-    let report = match fleet {
-        Some(fleet) => Some(fleet.stop().await?),
-        None => None,
+    let outcome = match parts.introduce(args.burst, &wanted) {
+        Ok(()) => watch(&mut parts, &mut screen, fleet.as_mut(), args.once, asked).await,
+        Err(unread) => Err(unread.into()),
     };
-    let audited = match (&outcome, &report) {
-        (Ok(()), Some((report, ledger, run))) => Some(Summary::take(&parts, report, ledger, *run).await?),
-        _ => None,
+    // Devices first, so that their last messages are acknowledged; then the gateway, then the consumers, whatever
+    // became of those before.
+    let summary = match fleet {
+        Some(fleet) => fleet.account(&parts, outcome).await.map(Some),
+        None => outcome.map(|()| None),
     };
-    parts.stop().await?;
-    outcome?;
-    match audited {
-        Some(summary) => summary.print(&screen, args.once),
-        None => Ok(()),
-    }
+    let stopped = parts.stop().await;
+    let summary = summary?;
+    stopped?;
+    summary.map_or(Ok(()), |summary| summary.print(&screen, args.once))
 }
 
 /// Shows what happens until it is over.
@@ -108,14 +125,13 @@ async fn watch(
         }
         let at = clock::monotonic().since(start);
         let view: View = parts.view.borrow().clone();
-        screen.show(at, &view);
+        screen.show(at, &view)?;
         if done_at.is_none() && fleet.as_mut().is_some_and(|fleet| fleet.is_done()) {
-            println!("     -- the devices are done");
+            writeln!(io::stdout(), "     -- the devices are done")?;
             done_at = Some(at);
         }
         let Some(done_at) = done_at.filter(|_| once) else { continue };
-        let back = view.want == parts.fewest && view.have == parts.fewest && view.backlog < 1.0;
-        if back {
+        if is_back(&view, parts.fewest) {
             return Ok(());
         }
         if at > done_at + SETTLE_WITHIN {
@@ -126,6 +142,17 @@ async fn watch(
             );
         }
     }
+}
+
+/// Returns whether everything is committed and the consumers are back at `fewest`.
+fn is_back(view: &View, fewest: u32) -> bool {
+    // As committed, and of all partitions: what a correction takes off, the audit would find unread.
+    let drained = view.decision.as_ref().is_some_and(|decision| {
+        decision.terms.partitions > 0
+            && decision.terms.partitions_unknown == 0
+            && decision.terms.lag_read == 0
+    });
+    view.want == fewest && view.have == fewest && drained
 }
 
 /// The simulated devices.
@@ -153,10 +180,12 @@ impl Fleet {
         self.running.is_finished()
     }
 
-    /// Lets the devices see their last acknowledgements and returns what they did.
-    async fn stop(self) -> anyhow::Result<(Report, Arc<Ledger>, u64)> {
+    /// Lets the devices see their last acknowledgements and, if all went well so far, says what the run came to.
+    async fn account(self, parts: &Parts, outcome: anyhow::Result<()>) -> anyhow::Result<Summary> {
         self.stop.cancel();
-        let report = self.running.await.context("the devices")??;
-        Ok((report, self.ledger, self.run))
+        let report = self.running.await;
+        outcome?;
+        let report = report.context("the devices")??;
+        Summary::take(parts, &report, &self.ledger, self.run).await
     }
 }

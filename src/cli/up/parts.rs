@@ -1,16 +1,20 @@
 //! What `tidegate up` starts: Kafka, the controller with its consumers, the gateway.
 
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use humantime::format_duration;
 use tempfile::TempDir;
 use tidegate_controller::View;
 use tidegate_controller::config as controller;
 use tidegate_gateway::config as gateway;
 use tidegate_gateway::{Resources, Stats};
+use tidegate_kafka::consumer::WORK_MAX;
 use tidegate_runtime::clock;
 use tidegate_runtime::metrics::Registry;
 use tidegate_runtime::report::Key;
@@ -19,12 +23,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::Broker;
+use crate::exit::Usage;
+
 use super::scenario::{COMMIT_INTERVAL, DOWN_AFTER, PARTITIONS, SLO, Scenario, TICK};
 
 /// Consumer group of the built-in consumers.
 const GROUP: &str = "tidegate-up";
 /// Part of its nominal rate that a sleeping consumer really does: a sleep ends late, by the timer's grain.
 const SLEEP_YIELD: f64 = 0.95;
+/// What `--work` may be: below, a consumer would do more than a capacity may say; above, it would miss Kafka's poll interval.
+const WORK: RangeInclusive<Duration> = Duration::from_micros(1)..=WORK_MAX;
 /// Time that a consumer has to leave its group.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -33,6 +41,21 @@ pub(super) struct Wanted {
     pub(super) kafka: Option<String>,
     pub(super) listen: SocketAddr,
     pub(super) work: Duration,
+}
+
+impl Wanted {
+    fn check(&self) -> Result<(), Usage> {
+        if !WORK.contains(&self.work) {
+            let allowed = format!("{:?} to {:?}", WORK.start(), WORK.end());
+            return Err(Usage::new("--work", format_duration(self.work), allowed));
+        }
+        if !self.listen.ip().is_loopback() {
+            let allowed =
+                "a loopback address: nobody is authenticated here (tidegate gateway has allow_anonymous)";
+            return Err(Usage::new("--listen", self.listen, allowed));
+        }
+        Ok(())
+    }
 }
 
 /// The running parts.
@@ -58,13 +81,14 @@ impl Parts {
     /// # Errors
     /// What kept one of them from starting.
     pub(super) async fn start(wanted: &Wanted) -> anyhow::Result<Self> {
+        wanted.check()?;
         let files = tempfile::tempdir().context("a temporary directory")?;
         let key_file = files.path().join("key");
         let key = Key::generate();
         key.write(&key_file).context("the key of this run")?;
 
-        let listener = TcpListener::bind(wanted.listen).with_context(|| {
-            format!("--listen {}: allowed is an address that can be bound", wanted.listen)
+        let listener = TcpListener::bind(wanted.listen).map_err(|error| {
+            Usage::new("--listen", wanted.listen, format!("an address that can be bound ({error})"))
         })?;
         let gateway_address = listener.local_addr()?;
         let reports = TcpListener::bind((gateway_address.ip(), 0)).context("a port for reports")?;
@@ -124,24 +148,31 @@ impl Parts {
     }
 
     /// Prints what runs where, and under which policy.
-    pub(super) fn introduce(&self, scenario: Option<Scenario>, wanted: &Wanted) {
-        println!("tidegate {}", env!("CARGO_PKG_VERSION"));
-        println!("  gateway     mqtt://{}", self.gateway_address);
-        println!("  controller  http://{}/v1/decision (metrics: /metrics)", self.controller_address);
-        println!("  kafka       {}", self.broker.bootstrap_servers());
+    ///
+    /// # Errors
+    /// If nobody reads it.
+    pub(super) fn introduce(&self, scenario: Option<Scenario>, wanted: &Wanted) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "tidegate {}", env!("CARGO_PKG_VERSION"))?;
+        writeln!(out, "  gateway     mqtt://{}", self.gateway_address)?;
+        writeln!(out, "  controller  http://{}/v1/decision (metrics: /metrics)", self.controller_address)?;
+        writeln!(out, "  kafka       {}", self.broker.bootstrap_servers())?;
         if self.broker.is_embedded() {
-            println!(
+            writeln!(
+                out,
                 "              embedded: it keeps nothing. What is acknowledged here is lost when this process ends."
-            );
+            )?;
         }
-        println!(
+        writeln!(
+            out,
             "  policy      slo {SLO:?}, 1 to {PARTITIONS} consumers, per replica {:.0}/s from --work {:?}, down after {DOWN_AFTER:?}",
             per_replica(wanted.work),
             wanted.work,
-        );
+        )?;
         match scenario {
-            Some(scenario) => println!("  devices     {}\n", scenario.describe()),
-            None => println!(
+            Some(scenario) => writeln!(out, "  devices     {}\n", scenario.describe()),
+            None => writeln!(
+                out,
                 "  devices     yours: mosquitto_pub -p {} -q 1 -t sensors/1 -m hello\n",
                 self.gateway_address.port()
             ),
@@ -259,8 +290,8 @@ impl Consumers<'_> {
                 .into();
         let mut option = |name: &str, value: String| args.extend([name.to_owned(), value]);
         option("--kafka", self.kafka.to_owned());
-        option("--work", humantime::format_duration(self.work).to_string());
-        option("--commit-interval", humantime::format_duration(COMMIT_INTERVAL).to_string());
+        option("--work", format_duration(self.work).to_string());
+        option("--commit-interval", format_duration(COMMIT_INTERVAL).to_string());
         option("--report-to", report_to.to_owned());
         option("--key-file", key_file.display().to_string());
         for topic in self.topics {

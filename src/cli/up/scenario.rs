@@ -10,7 +10,7 @@ pub(super) const PARTITIONS: u32 = 12;
 /// Promised delay.
 pub(super) const SLO: Duration = Duration::from_secs(10);
 /// Quiet time before consumers are stopped. Short, so that a newcomer sees it happen; in earnest it is minutes.
-pub(super) const DOWN_AFTER: Duration = Duration::from_secs(6);
+pub(super) const DOWN_AFTER: Duration = Duration::from_secs(5);
 /// Time between two looks at Kafka.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 /// How often consumers commit: an embedded Kafka has no disk to spare.
@@ -39,7 +39,7 @@ impl Scenario {
         let secs = Duration::from_secs;
         let load = match self {
             Self::Steady => Load::steady(DEVICES, 4.0, secs(30)),
-            Self::Burst => Load::burst(DEVICES, 1.0, secs(4), secs(8), secs(7)),
+            Self::Burst => Load::burst(DEVICES, 1.0, secs(5), secs(8), secs(5)),
             Self::Storm => Load::storm(DEVICES, 45, 1.0, secs(15)),
         };
         Plan { run, prefix: "demo".into(), ..Plan::new(load, SEED) }
@@ -50,7 +50,7 @@ impl Scenario {
         match self {
             Self::Steady => format!("{DEVICES} devices, 4 messages a second each, for 30 s"),
             Self::Burst => {
-                format!("{DEVICES} devices, 1 message a second each, ten times that from 4 s to 12 s")
+                format!("{DEVICES} devices, 1 message a second each, ten times that from 5 s to 13 s")
             }
             Self::Storm => {
                 format!("{DEVICES} devices connect at once and flush 45 messages each, then 1 a second")

@@ -2,6 +2,8 @@
 //!
 //! Plain lines rather than a redrawn screen: they read the same in a terminal, a log and a recording.
 
+use std::collections::VecDeque;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use tidegate_controller::View;
@@ -11,6 +13,9 @@ use tidegate_gateway::Stats;
 /// A header line stands above every so many lines.
 const HEADER_EVERY: u32 = 20;
 
+/// Changes of the count kept for the summary; the oldest give way.
+const HISTORY_MAX: usize = 200;
+
 /// Where the lines get their figures from.
 pub(super) struct Screen {
     progress: std::sync::Arc<Progress>,
@@ -18,7 +23,10 @@ pub(super) struct Screen {
     shown: Shown,
     lines: u32,
     /// Replicas wanted and had, for the summary: (seconds, want, have), an entry per change.
-    history: Vec<(u64, u32, u32)>,
+    history: VecDeque<(u64, u32, u32)>,
+    peak: u32,
+    /// Problems on the screen: each is shown once, until it is gone.
+    problems: Vec<String>,
 }
 
 /// Totals at the last line.
@@ -34,19 +42,36 @@ struct Shown {
 impl Screen {
     /// Makes a screen over the fleet's and the gateway's live figures.
     pub(super) fn new(progress: std::sync::Arc<Progress>, gateway: Stats) -> Self {
-        Self { progress, gateway, shown: Shown::default(), lines: 0, history: Vec::new() }
+        Self {
+            progress,
+            gateway,
+            shown: Shown::default(),
+            lines: 0,
+            history: VecDeque::new(),
+            peak: 0,
+            problems: Vec::new(),
+        }
     }
 
-    /// Prints the decision if it is new, and the line of this second.
-    pub(super) fn show(&mut self, at: Duration, view: &View) {
+    /// Prints the decision and the problems if they are new, and the line of this second.
+    ///
+    /// # Errors
+    /// If nobody reads them.
+    pub(super) fn show(&mut self, at: Duration, view: &View) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        for problem in view.problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            writeln!(out, "     !! {problem}")?;
+        }
+        self.problems.clone_from(&view.problems);
         if view.changes > self.shown.changes {
-            println!("  scale  {}", view.last_change.as_deref().unwrap_or("the count changed"));
+            writeln!(out, "  scale  {}", view.last_change.as_deref().unwrap_or("the count changed"))?;
         }
         if self.lines.is_multiple_of(HEADER_EVERY) {
-            println!(
+            writeln!(
+                out,
                 "{:>7} {:>8} {:>10} {:>10} {:>9} {:>8} {:>8}  {:<9} slo",
                 "time", "devices", "publish/s", "admitted/s", "acked/s", "backlog", "delay", "want/have"
-            );
+            )?;
         }
         self.lines += 1;
         let figures = self.gateway.figures();
@@ -59,7 +84,8 @@ impl Screen {
         };
         let seconds = now.at.saturating_sub(self.shown.at).as_secs_f64().max(0.001);
         let delay = view.delay_secs.map_or_else(|| "-".to_owned(), |secs| format!("{secs:.1} s"));
-        println!(
+        writeln!(
+            out,
             "{:>5} s {:>8} {:>10} {:>10} {:>9} {:>8.0} {:>8}  {:<9} {}",
             at.as_secs(),
             figures.connections,
@@ -74,11 +100,16 @@ impl Screen {
             } else {
                 "missed"
             }),
-        );
+        )?;
         self.shown = now;
-        if self.history.last().is_none_or(|(_, want, have)| (*want, *have) != (view.want, view.have)) {
-            self.history.push((at.as_secs(), view.want, view.have));
+        if self.history.back().is_none_or(|(_, want, have)| (*want, *have) != (view.want, view.have)) {
+            if self.history.len() == HISTORY_MAX {
+                self.history.pop_front();
+            }
+            self.history.push_back((at.as_secs(), view.want, view.have));
         }
+        self.peak = self.peak.max(view.want);
+        Ok(())
     }
 
     /// Returns the replicas over time, as `0 s 1/1, 5 s 8/1, ...`.
@@ -90,7 +121,7 @@ impl Screen {
 
     /// Returns the most replicas that were wanted.
     pub(super) fn peak(&self) -> u32 {
-        self.history.iter().map(|(_, want, _)| *want).max().unwrap_or(0)
+        self.peak
     }
 }
 

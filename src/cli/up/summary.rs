@@ -1,5 +1,6 @@
 //! The last words of `tidegate up`.
 
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
@@ -58,20 +59,23 @@ impl Summary {
     /// # Errors
     /// If something was lost; with `complete`, also if something was left unread.
     pub(super) fn print(&self, screen: &Screen, complete: bool) -> anyhow::Result<()> {
-        println!("\nsummary");
-        println!("  published      {:>8}", self.published);
-        println!(
+        let mut out = io::stdout().lock();
+        writeln!(out, "\nsummary")?;
+        writeln!(out, "  published      {:>8}", self.published)?;
+        writeln!(
+            out,
             "  acknowledged   {:>8}   PUBACK after {:.1} ms (median), {:.1} ms (p99)",
             self.acknowledged, self.ack_millis.0, self.ack_millis.1
-        );
-        println!("  refused        {:>8}", self.refused);
-        println!(
+        )?;
+        writeln!(out, "  refused        {:>8}", self.refused)?;
+        writeln!(
+            out,
             "  in Kafka       {:>8}   read back and compared; {} repeated",
             self.audit.stored, self.audit.repeated
-        );
-        println!("  consumed       {:>8}", self.audit.consumed);
-        println!("  lost           {:>8}   acknowledged, but not in Kafka", self.audit.lost);
-        println!("  replicas (want/have): {}", screen.replicas_over_time());
+        )?;
+        writeln!(out, "  consumed       {:>8}", self.audit.consumed)?;
+        writeln!(out, "  lost           {:>8}   acknowledged, but not in Kafka", self.audit.lost)?;
+        writeln!(out, "  replicas (want/have): {}", screen.replicas_over_time())?;
         ensure!(self.audit.lost == 0, "{} acknowledged messages are not in Kafka", self.audit.lost);
         ensure!(
             self.deleted_unread == 0,
