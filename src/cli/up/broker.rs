@@ -53,10 +53,23 @@ impl Broker {
         !matches!(self, Self::Real(_))
     }
 
+    /// Returns the librdkafka settings that consumers of this Kafka need.
+    pub(super) fn consumer_overrides(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            #[cfg(feature = "embedded")]
+            Self::Embedded(_) => tidegate_kafka::embedded::CONSUMER_OVERRIDES,
+            Self::Real(_) => &[],
+        }
+    }
+
     /// Returns how many records of `group` the embedded Kafka deleted before they were read; blocks.
     ///
     /// # Errors
     /// If it does not answer.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        expect(unused_variables, reason = "only the embedded one is asked")
+    )]
     pub(super) fn deleted_unread(&self, group: &str) -> anyhow::Result<u64> {
         match self {
             #[cfg(feature = "embedded")]

@@ -100,8 +100,12 @@ impl Parts {
         let kafka = broker.bootstrap_servers();
         let mut settings = gateway_settings(&kafka, gateway_address, controller_address, &key_file)?;
         settings.kafka.embedded = broker.is_embedded();
-        let consumers =
-            Consumers { kafka: &kafka, topics: &topics, work: wanted.work, embedded: broker.is_embedded() };
+        let consumers = Consumers {
+            kafka: &kafka,
+            topics: &topics,
+            work: wanted.work,
+            overrides: broker.consumer_overrides(),
+        };
         let scaling = consumers.settings(controller_address, &key_file, files.path())?;
         let fewest = scaling.policy.min;
 
@@ -160,8 +164,9 @@ impl Parts {
         if self.broker.is_embedded() {
             writeln!(
                 out,
-                "              embedded: it keeps nothing. What is acknowledged here is lost when this process ends."
+                "              embedded: at most 5 MiB or 100 000 records a partition, and nothing of it survives:"
             )?;
+            writeln!(out, "              what is acknowledged here is lost when this process ends")?;
         }
         writeln!(
             out,
@@ -241,7 +246,7 @@ struct Consumers<'a> {
     kafka: &'a str,
     topics: &'a [String],
     work: Duration,
-    embedded: bool,
+    overrides: &'static [(&'static str, &'static str)],
 }
 
 impl Consumers<'_> {
@@ -297,19 +302,9 @@ impl Consumers<'_> {
         for topic in self.topics {
             option("--topic", topic.clone());
         }
-        for (key, value) in self.overrides() {
+        for (key, value) in self.overrides {
             option("--set", format!("{key}={value}"));
         }
         args
-    }
-
-    #[cfg(feature = "embedded")]
-    fn overrides(&self) -> &'static [(&'static str, &'static str)] {
-        if self.embedded { tidegate_kafka::embedded::CONSUMER_OVERRIDES } else { &[] }
-    }
-
-    #[cfg(not(feature = "embedded"))]
-    fn overrides(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
     }
 }
