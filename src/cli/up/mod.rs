@@ -102,7 +102,7 @@ async fn up(args: &Args, asked: &CancellationToken) -> anyhow::Result<()> {
     let stopped = parts.stop().await;
     let summary = summary?;
     stopped?;
-    summary.map_or(Ok(()), |summary| summary.print(&screen, args.once))
+    summary.map_or(Ok(()), |summary| summary.print(&screen, args.once && !asked.is_cancelled()))
 }
 
 /// Shows what happens until it is over.
