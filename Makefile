@@ -14,7 +14,7 @@ build: ## build the tidegate binary (debug profile: what demo and test run)
 	$(CARGO) build --locked -p tidegate
 
 demo: build ## the main job on embedded defaults: devices, lag, consumers, and back
-	$${CARGO_TARGET_DIR:-target}/debug/tidegate up --burst burst --once
+	$${CARGO_TARGET_DIR:-target}/debug/tidegate up --burst burst --once --listen 127.0.0.1:0
 
 parts: ## fetch the real servers that the tests use into a cache outside the checkout
 	tools/parts

@@ -10,6 +10,8 @@ use tidegate_controller::View;
 use tidegate_fleet::Progress;
 use tidegate_gateway::Stats;
 
+/// New problems that a second shows: a broker that goes away is one for each of its partitions.
+const PROBLEMS_SHOWN: usize = 3;
 /// A header line stands above every so many lines.
 const HEADER_EVERY: u32 = 20;
 
@@ -59,8 +61,13 @@ impl Screen {
     /// If nobody reads them.
     pub(super) fn show(&mut self, at: Duration, view: &View) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        for problem in view.problems.iter().filter(|problem| !self.problems.contains(problem)) {
+        let new: Vec<&String> =
+            view.problems.iter().filter(|problem| !self.problems.contains(problem)).collect();
+        for problem in new.iter().take(PROBLEMS_SHOWN) {
             writeln!(out, "     !! {problem}")?;
+        }
+        if new.len() > PROBLEMS_SHOWN {
+            writeln!(out, "     !! and {} more like these", new.len() - PROBLEMS_SHOWN)?;
         }
         self.problems.clone_from(&view.problems);
         if view.changes > self.shown.changes {
