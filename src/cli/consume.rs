@@ -99,7 +99,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         tokio::select! {
             () = shutdown::signal() => (),
             () = end_of_stdin(), if args.stop_on_stdin_eof => tracing::info!("standard input ended"),
-            () = reports.send_while(&running) => (),
+            () = end_of(&running) => (),
+            () = reports.send_every_second(&running) => (),
         }
         running.stop();
         reports.send(running.stats().snapshot(), true).await;
@@ -134,6 +135,13 @@ async fn end_of_stdin() {
     let _ = end.await;
 }
 
+/// Returns when the consumer's thread has ended by itself.
+async fn end_of(running: &Running) {
+    while !running.is_finished() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// Turns the consumer's totals into reports of what happened since the last one.
 struct Reports {
     reporter: Option<Reporter>,
@@ -154,15 +162,15 @@ impl Reports {
         Self { reporter, report, last: Snapshot::default(), last_at: clock::monotonic(), was_refused: false }
     }
 
-    /// Reports every second until the consumer's thread ends.
-    async fn send_while(&mut self, running: &Running) {
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !running.is_finished() {
-            look.tick().await;
-            if clock::monotonic().since(self.last_at) >= REPORT_EVERY {
-                self.send(running.stats().snapshot(), false).await;
-            }
+    /// Reports every second, whether the last report was delivered or not, until it is dropped.
+    async fn send_every_second(&mut self, running: &Running) {
+        let mut due = tokio::time::interval(REPORT_EVERY);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Its first tick is now; there is nothing to tell yet.
+        due.tick().await;
+        loop {
+            due.tick().await;
+            self.send(running.stats().snapshot(), false).await;
         }
     }
 

@@ -23,9 +23,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::Broker;
-use crate::exit::Usage;
-
 use super::scenario::{COMMIT_INTERVAL, DOWN_AFTER, PARTITIONS, SLO, Scenario, TICK};
+use crate::exit::Usage;
 
 /// Consumer group of the built-in consumers.
 const GROUP: &str = "tidegate-up";
