@@ -119,7 +119,7 @@ fn reporter(url: String, key_file: &Path) -> Result<Reporter, Usage> {
 /// A setting that librdkafka refuses came from the command line.
 fn cannot_start(error: Error) -> anyhow::Error {
     match error {
-        Error::Setting { key, value, allowed } => Usage::new(&format!("{key} ="), value, allowed).into(),
+        Error::Setting(wrong) => Usage::new(&format!("{} =", wrong.key), wrong.value, wrong.allowed).into(),
         other => anyhow::Error::new(other).context("the consumer"),
     }
 }

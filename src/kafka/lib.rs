@@ -11,4 +11,5 @@ mod native;
 pub mod observe;
 pub mod partitioner;
 pub mod reader;
+pub mod setting;
 pub mod topics;

@@ -1,6 +1,5 @@
 //! From written settings to usable ones, or to the one thing that is wrong with them.
 
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
@@ -32,19 +31,19 @@ impl TryFrom<RawSettings> for Settings {
     fn try_from(raw: RawSettings) -> Result<Self, Problem> {
         let name = raw.name.unwrap_or_else(|| "gateway".to_owned());
         if !is_name(&name) {
-            return Err(problem("name", name, "1 to 64 letters, digits, `.`, `_` and `-`"));
+            return Err(Problem::new("name", name, "1 to 64 letters, digits, `.`, `_` and `-`"));
         }
         let listen = address("listen", raw.listen.as_deref().unwrap_or(DEFAULT_LISTEN))?;
         if !listen.ip().is_loopback() && !raw.allow_anonymous {
             let allowed = "a loopback address, or any with allow_anonymous = true: nobody is authenticated";
-            return Err(problem("listen", listen, allowed));
+            return Err(Problem::new("listen", listen, allowed));
         }
         let default_class = raw.default_class.as_deref().unwrap_or(DEFAULT_CLASS);
         let (classes, class_filters) = classes(&raw.classes, default_class)?;
         let routes = routes(&raw.routes, &classes)?;
         let bootstrap_servers = raw.kafka.bootstrap_servers.filter(|servers| !servers.trim().is_empty());
         let Some(bootstrap_servers) = bootstrap_servers else {
-            return Err(problem(
+            return Err(Problem::new(
                 "kafka.bootstrap_servers",
                 "(nothing)",
                 "host:port, several separated by commas",
@@ -87,21 +86,17 @@ impl TryFrom<RawSettings> for Settings {
         };
         match kafka_settings(&settings, 1).check() {
             Ok(()) => Ok(settings),
-            Err(delivery::Error::Setting { key, value, allowed }) => {
-                Err(problem(format!("kafka.overrides.\"{key}\""), value, allowed))
+            Err(delivery::Error::Setting(wrong)) => {
+                Err(Problem::new(format!("kafka.overrides.\"{}\"", wrong.key), wrong.value, wrong.allowed))
             }
-            Err(other) => Err(problem("kafka.overrides", "(all)", other.to_string())),
+            Err(other) => Err(Problem::new("kafka.overrides", "(all)", other.to_string())),
         }
     }
 }
 
-fn problem(key: impl Into<String>, value: impl Display, allowed: impl Into<String>) -> Problem {
-    Problem { key: key.into(), value: value.to_string(), allowed: allowed.into() }
-}
-
 fn within(key: &str, value: i64, range: RangeInclusive<u32>) -> Result<u32, Problem> {
     let found = u32::try_from(value).ok().filter(|value| range.contains(value));
-    found.ok_or_else(|| problem(key, value, format!("{} to {}", range.start(), range.end())))
+    found.ok_or_else(|| Problem::new(key, value, format!("{} to {}", range.start(), range.end())))
 }
 
 fn or(key: &str, value: Option<i64>, default: u32, range: RangeInclusive<u32>) -> Result<u32, Problem> {
@@ -118,11 +113,11 @@ fn time(
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(problem(key, format!("{value:?}"), format!("{:?} to {:?}", range.start(), range.end())))
+    Err(Problem::new(key, format!("{value:?}"), format!("{:?} to {:?}", range.start(), range.end())))
 }
 
 fn address(key: &str, value: &str) -> Result<SocketAddr, Problem> {
-    value.parse().map_err(|_| problem(key, value, "address:port, such as 127.0.0.1:1883 or [::1]:1883"))
+    value.parse().map_err(|_| Problem::new(key, value, "address:port, such as 127.0.0.1:1883 or [::1]:1883"))
 }
 
 fn is_name(name: &str) -> bool {
@@ -143,12 +138,12 @@ fn mqtt(raw: &RawMqtt) -> Result<Limits, Problem> {
         subscribe: match raw.subscribe.as_deref().unwrap_or("refuse") {
             "refuse" => SubscribePolicy::Refuse,
             "accept-silently" => SubscribePolicy::AcceptSilently,
-            other => return Err(problem("mqtt.subscribe", other, "refuse or accept-silently")),
+            other => return Err(Problem::new("mqtt.subscribe", other, "refuse or accept-silently")),
         },
         retain: match raw.retain.as_deref().unwrap_or("ignore") {
             "ignore" => RetainPolicy::Ignore,
             "refuse" => RetainPolicy::Refuse,
-            other => return Err(problem("mqtt.retain", other, "ignore or refuse")),
+            other => return Err(Problem::new("mqtt.retain", other, "ignore or refuse")),
         },
         ..Limits::default()
     })
@@ -165,12 +160,12 @@ fn report(raw: RawReport) -> Result<Option<ReportSettings>, Problem> {
         (Some(url), Some(key_file)) if url.starts_with("http://") => {
             Ok(Some(ReportSettings { url, key_file }))
         }
-        (Some(url), Some(_)) => Err(problem("report.url", url, "http://address:port")),
+        (Some(url), Some(_)) => Err(Problem::new("report.url", url, "http://address:port")),
         (Some(_), None) => {
-            Err(problem("report.key_file", "(nothing)", "a file with the key, if report.url is set"))
+            Err(Problem::new("report.key_file", "(nothing)", "a file with the key, if report.url is set"))
         }
         (None, Some(_)) => {
-            Err(problem("report.url", "(nothing)", "http://address:port, if report.key_file is set"))
+            Err(Problem::new("report.url", "(nothing)", "http://address:port, if report.key_file is set"))
         }
     }
 }
@@ -184,7 +179,7 @@ fn classes(
     names.sort_unstable();
     names.dedup();
     if names.len() > MAX_CLASSES {
-        return Err(problem(
+        return Err(Problem::new(
             "classes",
             names.join(", "),
             format!("at most {MAX_CLASSES}, the three presets included"),
@@ -194,7 +189,7 @@ fn classes(
     let written = |name: &str| raw.get(name).unwrap_or(&unwritten);
     let all = names.iter().map(|name| class(name, written(name))).collect::<Result<Vec<_>, _>>()?;
     let table = ClassTable::new(all, default)
-        .map_err(|_| problem("default_class", default, format!("one of {}", names.join(", "))))?;
+        .map_err(|_| Problem::new("default_class", default, format!("one of {}", names.join(", "))))?;
     let mut filters = Vec::new();
     for (id, class) in table.iter() {
         let own = written(&class.name).topic_filters.clone();
@@ -209,18 +204,22 @@ fn classes(
 fn class(name: &str, raw: &RawClass) -> Result<Class, Problem> {
     let key = |key: &str| format!("classes.{name}.{key}");
     if !is_name(name) {
-        return Err(problem(format!("classes.{name}"), name, "1 to 64 letters, digits, `.`, `_` and `-`"));
+        return Err(Problem::new(
+            format!("classes.{name}"),
+            name,
+            "1 to 64 letters, digits, `.`, `_` and `-`",
+        ));
     }
     let preset = DEFAULT_CLASSES.iter().find(|preset| preset.name == name);
     // A class that is not a preset must say all: a misspelt preset is found by what it leaves out.
     let missing = |what: &str| {
         let names = DEFAULT_CLASSES.map(|preset| preset.name).join(", ");
-        problem(key(what), "(nothing)", format!("a value, as only {names} have one by default"))
+        Problem::new(key(what), "(nothing)", format!("a value, as only {names} have one by default"))
     };
     let rate = raw.rate.or(preset.map(|preset| preset.per_sec)).ok_or_else(|| missing("rate"))?;
     if !(Limit::MIN_PER_SEC..=Limit::MAX_PER_SEC).contains(&rate) {
         let allowed = format!("{} to {} (messages per second)", Limit::MIN_PER_SEC, Limit::MAX_PER_SEC);
-        return Err(problem(key("rate"), rate, allowed));
+        return Err(Problem::new(key("rate"), rate, allowed));
     }
     let burst = match (raw.burst, preset) {
         (Some(burst), _) => within(&key("burst"), burst, 1..=Limit::MAX_BURST)?,
@@ -248,12 +247,12 @@ fn default_topic_filters(class: &str) -> Vec<String> {
 
 fn filter(key: &str, text: &str) -> Result<Filter, Problem> {
     Filter::parse(text)
-        .map_err(|error| problem(key, text, format!("an MQTT topic filter; this one: {error}")))
+        .map_err(|error| Problem::new(key, text, format!("an MQTT topic filter; this one: {error}")))
 }
 
 fn routes(raw: &[RawRoute], classes: &ClassTable) -> Result<Vec<RouteSettings>, Problem> {
     if raw.len() > MAX_ROUTES {
-        return Err(problem("routes", format!("{} routes", raw.len()), format!("at most {MAX_ROUTES}")));
+        return Err(Problem::new("routes", format!("{} routes", raw.len()), format!("at most {MAX_ROUTES}")));
     }
     if raw.is_empty() {
         return Ok(vec![route(0, &RawRoute::default(), classes)?]);
@@ -265,7 +264,7 @@ fn route(index: usize, raw: &RawRoute, classes: &ClassTable) -> Result<RouteSett
     let key = |key: &str| format!("routes[{index}].{key}");
     if let Some(unknown) = raw.class_topics.keys().find(|name| classes.by_name(name).is_none()) {
         let names: Vec<&str> = classes.iter().map(|(_, class)| class.name.as_str()).collect();
-        return Err(problem(key("class_topics"), unknown, format!("one of {}", names.join(", "))));
+        return Err(Problem::new(key("class_topics"), unknown, format!("one of {}", names.join(", "))));
     }
     let pattern = raw.topic.as_deref().unwrap_or(DEFAULT_TOPIC);
     let mut topics = Vec::new();
@@ -276,7 +275,7 @@ fn route(index: usize, raw: &RawRoute, classes: &ClassTable) -> Result<RouteSett
             let allowed = format!(
                 "a Kafka topic: 1 to {MAX_TOPIC_CHARS} letters, digits, `.`, `_`, `-`; and {{class}}"
             );
-            return Err(problem(
+            return Err(Problem::new(
                 key(if single.is_some() { "class_topics" } else { "topic" }),
                 topic,
                 allowed,
@@ -305,7 +304,7 @@ fn key_rule(key: &str, text: &str) -> Result<KeyRule, Problem> {
         ("client_id", _) => Ok(KeyRule::ClientId),
         ("topic", _) => Ok(KeyRule::Topic),
         (_, Some(Ok(level))) => Ok(KeyRule::TopicLevel(level)),
-        _ => Err(problem(key, text, "client_id, topic or topic_level:N, the first level being 0")),
+        _ => Err(Problem::new(key, text, "client_id, topic or topic_level:N, the first level being 0")),
     }
 }
 
@@ -313,7 +312,7 @@ fn headers(key: &str, names: &[String]) -> Result<HeaderSet, Problem> {
     names.iter().try_fold(HeaderSet::default(), |set, name| match name.as_str() {
         "mqtt-topic" => Ok(set.with(HeaderSet::TOPIC, true)),
         "mqtt-client-id" => Ok(set.with(HeaderSet::CLIENT_ID, true)),
-        other => Err(problem(key, other, "mqtt-topic, mqtt-client-id")),
+        other => Err(Problem::new(key, other, "mqtt-topic, mqtt-client-id")),
     })
 }
 

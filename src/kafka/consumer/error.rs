@@ -1,18 +1,13 @@
 //! Why a consumer could not start or had to end.
 
+use crate::setting::SettingError;
+
 /// Why a consumer could not start or had to end; all else it waits out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The operator must correct a setting.
-    #[error("{key} = {value}: allowed is {allowed}")]
-    Setting {
-        /// Name of the setting.
-        key: String,
-        /// Its value.
-        value: String,
-        /// What is allowed, with units.
-        allowed: String,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// librdkafka did not start, or refused the subscription.
     #[error("kafka consumer: {0}")]
     Client(String),
@@ -25,10 +20,4 @@ pub enum Error {
     /// The thread ended without a word.
     #[error("consumer thread panicked")]
     Panicked,
-}
-
-impl Error {
-    pub(super) fn setting(key: &str, value: &(impl ToString + ?Sized), allowed: impl Into<String>) -> Self {
-        Self::Setting { key: key.to_owned(), value: value.to_string(), allowed: allowed.into() }
-    }
 }

@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::Error;
+use crate::setting::SettingError;
 
 /// Default of [`Settings::commit_interval`], Kafka's own. Lag over-reads by rate x interval / 2.
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
@@ -91,19 +92,23 @@ impl Settings {
     pub(super) fn client_config(&self) -> Result<ClientConfig, Error> {
         let commit_ms = self.commit_interval.as_millis();
         if !(1..=3_600_000).contains(&commit_ms) {
-            return Err(Error::setting("commit_interval", &format!("{commit_ms} ms"), "1 ms to 1 h"));
+            return Err(
+                SettingError::new("commit_interval", &format!("{commit_ms} ms"), "1 ms to 1 h").into()
+            );
         }
         if self.topics.is_empty() {
-            return Err(Error::setting("topics", "[]", "at least one topic"));
+            return Err(SettingError::new("topics", "[]", "at least one topic").into());
         }
         if let Work::Sleep(work) | Work::Burn(work) = self.work
             && work > WORK_MAX
         {
-            return Err(Error::setting("work", &format!("{} ms", work.as_millis()), "at most 1 min"));
+            return Err(
+                SettingError::new("work", &format!("{} ms", work.as_millis()), "at most 1 min").into()
+            );
         }
         for (fixed, why) in FIXED {
             if let Some(value) = self.overrides.get(*fixed) {
-                return Err(Error::setting(fixed, value, *why));
+                return Err(SettingError::new(fixed, value, *why).into());
             }
         }
         let mut config = ClientConfig::new();
@@ -136,7 +141,7 @@ impl Settings {
         config.set_log_level(RDKafkaLogLevel::Info);
         config.create_native_config().map_err(|source| match source {
             rdkafka::error::KafkaError::ClientConfig(_, reason, key, value) => {
-                Error::setting(&key, &value, reason)
+                SettingError::new(&key, &value, reason).into()
             }
             other => Error::Client(other.to_string()),
         })?;

@@ -2,19 +2,14 @@
 
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::setting::SettingError;
+
 /// Why delivery could not be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The operator must correct a setting.
-    #[error("{key} = {value}: allowed is {allowed}")]
-    Setting {
-        /// Name of the setting; for librdkafka's own, as the operator wrote it.
-        key: String,
-        /// Its value.
-        value: String,
-        /// What is allowed, with units.
-        allowed: String,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// librdkafka did not start a producer.
     #[error("producer of lane {lane}: {reason}")]
     Client {
@@ -39,12 +34,6 @@ pub enum Error {
         /// The system's text.
         reason: String,
     },
-}
-
-impl Error {
-    pub(super) fn setting(key: &str, value: &(impl ToString + ?Sized), allowed: impl Into<String>) -> Self {
-        Self::Setting { key: key.to_owned(), value: value.to_string(), allowed: allowed.into() }
-    }
 }
 
 /// Why a lane delivers nothing any more. Nothing that it reported as delivered is affected.

@@ -11,6 +11,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use super::Error;
 use super::opaque::{SLOTS_MAX, WORKERS_MAX};
 use super::window;
+use crate::setting::SettingError;
 
 /// Topics that one process opens at most: three classes with a few dozen routes each, and room to spare.
 pub const TOPICS_MAX: usize = 256;
@@ -136,7 +137,7 @@ impl Settings {
             if (min..=max).contains(&value) {
                 Ok(())
             } else {
-                Err(Error::setting(key, &value, format!("{min} to {max}")))
+                Err(SettingError::new(key, &value, format!("{min} to {max}")))
             }
         };
         range("lanes", self.lanes.len() as u64, 1, 16)?;
@@ -157,9 +158,11 @@ impl Settings {
             let name = ALIASES.iter().find(|(alias, _)| alias == key).map_or(key.as_str(), |(_, name)| name);
             match FIXED.iter().find(|fixed| fixed.key == name) {
                 Some(fixed) if fixed.allowed.contains(&value.as_str()) => {}
-                Some(fixed) => return Err(Error::setting(key, value, fixed.why)),
+                Some(fixed) => return Err(SettingError::new(key, value, fixed.why).into()),
                 None if name == IN_FLIGHT && !value.parse().is_ok_and(|n: u32| (1..=5).contains(&n)) => {
-                    return Err(Error::setting(key, value, "1 to 5 (brokers remember five requests)"));
+                    return Err(
+                        SettingError::new(key, value, "1 to 5 (brokers remember five requests)").into()
+                    );
                 }
                 None => {
                     merged.insert(name.to_owned(), value.clone());
@@ -171,7 +174,7 @@ impl Settings {
         config.set_log_level(RDKafkaLogLevel::Info);
         config.create_native_config().map_err(|source| match source {
             rdkafka::error::KafkaError::ClientConfig(_, reason, key, value) => {
-                Error::setting(&key, &value, reason)
+                SettingError::new(&key, &value, reason).into()
             }
             other => Error::Client { lane: lane.to_owned(), reason: other.to_string() },
         })?;
