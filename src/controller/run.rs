@@ -191,8 +191,8 @@ impl<O: Observe, T: Target> Controller<O, T> {
                 Some(state)
             }
             Err(problem) => {
-                self.readiness.set(TARGET, Err(problem.clone()));
-                problems.push(problem);
+                self.readiness.set(TARGET, Err(problem.to_string()));
+                problems.push(problem.to_string());
                 None
             }
         }
@@ -224,9 +224,9 @@ impl<O: Observe, T: Target> Controller<O, T> {
         match self.target.scale(decision.replicas, now).await {
             Ok(()) => true,
             Err(problem) => {
-                self.events.apply_failed(decision.replicas, &problem);
-                self.readiness.set(TARGET, Err(problem.clone()));
-                problems.push(problem);
+                self.events.apply_failed(decision.replicas, &problem.to_string());
+                self.readiness.set(TARGET, Err(problem.to_string()));
+                problems.push(problem.to_string());
                 false
             }
         }

@@ -12,7 +12,7 @@ use tidegate_runtime::report::{ReportError, Reporter};
 
 use super::*;
 use crate::config::RawProcesses;
-use crate::target::Running;
+use crate::target::{Running, TargetError, TargetErrorKind};
 
 thread_local! {
     /// Each test is a thread of its own.
@@ -69,7 +69,7 @@ struct Deployment {
 }
 
 impl Target for Fake {
-    async fn observe(&mut self, _: Timestamp) -> Result<State, String> {
+    async fn observe(&mut self, _: Timestamp) -> Result<State, TargetError> {
         let ordered = self.0.lock().unwrap().replicas;
         let replica = |n| Running {
             member: format!("member-{n}"),
@@ -79,10 +79,10 @@ impl Target for Fake {
         Ok(State { ordered, replicas: (0..ordered).map(replica).collect(), ..State::default() })
     }
 
-    async fn scale(&mut self, replicas: u32, _: Timestamp) -> Result<(), String> {
+    async fn scale(&mut self, replicas: u32, _: Timestamp) -> Result<(), TargetError> {
         let mut deployment = self.0.lock().unwrap();
         if deployment.refuses {
-            return Err("forbidden".to_owned());
+            return Err(TargetError::new(TargetErrorKind::Forbidden, "forbidden"));
         }
         deployment.replicas = replicas;
         deployment.orders.push(replicas);

@@ -1,12 +1,14 @@
-//! What is scaled: consumers as local processes today, anything with a `/scale` later.
+//! What is scaled: consumers as local processes, or whatever Kubernetes gives a `/scale`.
 //!
 //! Owns the words in which the loop speaks to a target. A target counts, starts and stops replicas; whether one that
 //! runs has joined its consumer group is not its business: Kafka and the consumers' reports tell.
 
+mod error;
 mod processes;
 
 use tidegate_core::time::Timestamp;
 
+pub use error::{TargetError, TargetErrorKind};
 pub use processes::LocalProcesses;
 
 /// Something that runs replicas of a consumer.
@@ -15,13 +17,17 @@ pub trait Target: Send + 'static {
     ///
     /// # Errors
     /// Says why the target cannot be observed; the next tick tries again.
-    fn observe(&mut self, now: Timestamp) -> impl Future<Output = Result<State, String>> + Send;
+    fn observe(&mut self, now: Timestamp) -> impl Future<Output = Result<State, TargetError>> + Send;
 
     /// Orders `replicas`. Does not wait until they run or have stopped: the next observations show it.
     ///
     /// # Errors
     /// Says why the target refused; the next tick decides anew.
-    fn scale(&mut self, replicas: u32, now: Timestamp) -> impl Future<Output = Result<(), String>> + Send;
+    fn scale(
+        &mut self,
+        replicas: u32,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), TargetError>> + Send;
 
     /// Ends what must not outlive the controller, within a bounded time. Returns the members that had to be killed.
     fn shut_down(&mut self) -> impl Future<Output = Vec<String>> + Send;

@@ -21,7 +21,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use self::process::Process;
-use super::{Crash, Running, State, Target};
+use super::{Crash, Running, State, Target, TargetError, TargetErrorKind};
 use crate::config::RawProcesses;
 
 /// Wait before a crashed replica is started again; doubled with each crash in a row.
@@ -146,7 +146,7 @@ impl LocalProcesses {
 }
 
 impl Target for LocalProcesses {
-    async fn observe(&mut self, now: Timestamp) -> Result<State, String> {
+    async fn observe(&mut self, now: Timestamp) -> Result<State, TargetError> {
         let mut crashes = self.bury(now);
         crashes.extend(self.revive(now));
         let replicas = self
@@ -165,19 +165,19 @@ impl Target for LocalProcesses {
         Ok(State { ordered, replicas, crashes, killed: self.killed() })
     }
 
-    async fn scale(&mut self, replicas: u32, now: Timestamp) -> Result<(), String> {
+    async fn scale(&mut self, replicas: u32, now: Timestamp) -> Result<(), TargetError> {
         let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
         while self.slots.len() > wanted {
             self.stop_one();
         }
         let stopping = self.stopping.len();
         if self.slots.len() < wanted && wanted.saturating_add(stopping) > PROCESSES_MAX {
-            return Err(format!(
-                "{stopping} consumers are still stopping: allowed is {PROCESSES_MAX} in all"
-            ));
+            let full = format!("{stopping} consumers are still stopping: allowed is {PROCESSES_MAX} in all");
+            return Err(TargetError::new(TargetErrorKind::Unavailable, full));
         }
         while self.slots.len() < wanted {
-            let (member, child) = self.spawn()?;
+            let (member, child) =
+                self.spawn().map_err(|problem| TargetError::new(TargetErrorKind::Unavailable, problem))?;
             self.slots.push(Slot {
                 member,
                 ordered_at: now,
