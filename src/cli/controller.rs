@@ -1,11 +1,11 @@
 //! `tidegate controller`: the controller as a process, over local consumer processes.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
-use tidegate_controller::config::Raw;
+use tidegate_controller::config::{Raw, RawProcesses, Work};
 use tidegate_controller::target::LocalProcesses;
-use tidegate_controller::{KafkaGroup, READINESS, Resources, Settings, View};
-use tidegate_core::time::Clock;
-use tidegate_runtime::admin::Readiness;
+use tidegate_controller::{Group, GroupSettings, KafkaGroup, Settings, Site, View};
 use tidegate_runtime::clock;
 use tidegate_runtime::config::Problem;
 use tidegate_runtime::metrics::Registry;
@@ -14,10 +14,10 @@ use tokio::sync::watch;
 
 use crate::{settings, stop};
 
-/// What the controller of this build runs with: Kafka over its wire protocol, consumers as local processes.
-pub(crate) type Local = Resources<KafkaGroup, LocalProcesses>;
+/// A group whose consumers are processes of this machine.
+pub(crate) type Local = Group<KafkaGroup, LocalProcesses>;
 
-/// Runs a controller until SIGTERM or SIGINT, then stops its consumers.
+/// Runs a controller until SIGTERM or SIGINT. Its consumers end with it.
 ///
 /// # Errors
 /// Wrong settings (a port in use among them), or what stopped the controller.
@@ -30,34 +30,49 @@ pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
     let listener = settings::bind(&loaded, "listen", settings.listen)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(stop::on_signal(async |stop| {
-        let (view, _) = watch::channel(View::default());
-        let resources = resources(settings, listener, key, Registry::new(), view, clock::monotonic)?;
-        tidegate_controller::run(resources, stop).await.context("the controller")
+        let site = site(listener, key, Registry::new(), settings.tick)?;
+        match settings.work {
+            Work::Processes(scaling, processes) => {
+                let group = group(scaling, processes, watch::Sender::new(View::default()))?;
+                tidegate_controller::run(site, group, stop).await.context("the controller")
+            }
+        }
     }))
 }
 
-/// Puts together what a controller of local processes needs.
+/// Puts together what every controller needs.
 ///
 /// # Errors
-/// If the settings name no Kafka, or the listener cannot be used.
-pub(crate) fn resources(
-    settings: Settings,
+/// If the listener cannot be used.
+pub(crate) fn site(
     listener: std::net::TcpListener,
     key: Key,
     registry: Registry,
-    view: watch::Sender<View>,
-    clock: Clock,
-) -> anyhow::Result<Local> {
+    tick: Duration,
+) -> anyhow::Result<Site> {
     listener.set_nonblocking(true)?;
-    Ok(Resources {
-        observe: KafkaGroup::new(&settings, u64::from(std::process::id()))?,
-        target: LocalProcesses::new(settings.processes.clone(), &settings.consumer_group),
+    Ok(Site {
         listener: tokio::net::TcpListener::from_std(listener)?,
-        readiness: Readiness::new(&READINESS),
-        settings,
         key,
         registry,
-        clock,
+        clock: clock::monotonic,
+        tick,
+    })
+}
+
+/// Puts together what a group of local consumers needs.
+///
+/// # Errors
+/// If the settings name no Kafka.
+pub(crate) fn group(
+    settings: GroupSettings,
+    processes: RawProcesses,
+    view: watch::Sender<View>,
+) -> anyhow::Result<Local> {
+    Ok(Group {
+        observe: KafkaGroup::new(&settings, u64::from(std::process::id()))?,
+        target: LocalProcesses::new(processes, &settings.consumer_group),
+        settings,
         view,
     })
 }

@@ -1,4 +1,4 @@
-//! Settings of one scaled consumer group: the TOML form of an `IngestScaler`'s `spec`.
+//! Settings of the controller of one consumer group: the TOML form of an `IngestScaler`'s `spec`.
 //!
 //! [`Raw`] is what is written, [`Settings`] is what was checked. Names follow the API object, in snake case.
 
@@ -11,16 +11,14 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::scaling::Policy;
 use tidegate_runtime::config::Problem;
 
+use crate::scaler::GroupSettings;
+
 /// How often the group is observed.
 pub const DEFAULT_TICK: Duration = Duration::from_secs(5);
 /// Time that a consumer has to leave its group after SIGTERM.
 pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where reports and probes arrive.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8081";
-/// Observations that may fail in a row before the lag counts as stale.
-const STALE_TICKS: u32 = 3;
-/// Bound on the topics of one group: each is asked for in every tick.
-const TOPICS_MAX: usize = 1000;
 
 /// The settings file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -35,19 +33,23 @@ pub struct Raw {
     #[serde(default = "default_tick", with = "humantime_serde")]
     pub tick: Duration,
     /// The consumer group.
-    pub kafka: RawKafka,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<RawKafka>,
     /// What is promised.
-    pub slo: RawSlo,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<RawSlo>,
     /// Fewest and most replicas.
-    pub replicas: RawReplicas,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<RawReplicas>,
     /// What one replica can do.
-    #[serde(default)]
-    pub capacity: RawCapacity,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<RawCapacity>,
     /// How fast the count may change.
-    #[serde(default)]
-    pub behavior: RawBehavior,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behavior: Option<RawBehavior>,
     /// What is scaled.
-    pub target: RawTarget,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<RawTarget>,
 }
 
 /// `kafka`.
@@ -160,16 +162,15 @@ pub struct Settings {
     pub key_file: PathBuf,
     /// Time between two observations.
     pub tick: Duration,
-    /// `HOST:PORT,...`.
-    pub bootstrap_servers: String,
-    /// Kafka's `group.id`.
-    pub consumer_group: String,
-    /// Topics whose lag counts; not empty.
-    pub topics: Vec<String>,
-    /// Limits and promises.
-    pub policy: Policy,
-    /// What is scaled.
-    pub processes: RawProcesses,
+    /// What to scale.
+    pub work: Work,
+}
+
+/// What a controller scales.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// One group, as processes of this machine.
+    Processes(GroupSettings, RawProcesses),
 }
 
 impl TryFrom<Raw> for Settings {
@@ -180,85 +181,54 @@ impl TryFrom<Raw> for Settings {
             .listen
             .parse()
             .map_err(|_| Problem::new("listen", &raw.listen, "ADDRESS:PORT, such as 127.0.0.1:8081"))?;
-        let topics = &raw.kafka.topics;
-        let rules = [
-            (
-                !raw.kafka.bootstrap_servers.trim().is_empty(),
-                "kafka.bootstrap_servers",
-                String::new(),
-                "HOST:PORT,...",
-            ),
-            (!raw.kafka.consumer_group.is_empty(), "kafka.consumer_group", String::new(), "a name"),
-            (
-                (1..=TOPICS_MAX).contains(&topics.len()) && topics.iter().all(|topic| !topic.is_empty()),
-                "kafka.topics",
-                format!("{topics:?}"),
-                "1 to 1000 names",
-            ),
-            (
-                (Duration::from_millis(200)..=Duration::from_mins(1)).contains(&raw.tick),
-                "tick",
-                format!("{:?}", raw.tick),
-                "200ms to 1m",
-            ),
-            (
-                raw.target.processes.stop_timeout <= Duration::from_mins(10),
-                "target.processes.stop_timeout",
-                format!("{:?}", raw.target.processes.stop_timeout),
-                "0s to 10m",
-            ),
-            (
-                !raw.target.processes.command.as_os_str().is_empty(),
-                "target.processes.command",
-                String::new(),
-                "a program",
-            ),
-        ];
-        if let Some((_, key, value, allowed)) = rules.into_iter().find(|(holds, ..)| !holds) {
-            return Err(Problem::new(key, value, allowed));
+        if !(Duration::from_millis(200)..=Duration::from_mins(1)).contains(&raw.tick) {
+            return Err(Problem::new("tick", format!("{:?}", raw.tick), "200ms to 1m"));
         }
-        let policy = policy(&raw)?;
-        Ok(Self {
-            listen,
-            key_file: raw.key_file,
-            tick: raw.tick,
-            bootstrap_servers: raw.kafka.bootstrap_servers,
-            consumer_group: raw.kafka.consumer_group,
-            topics: raw.kafka.topics,
-            policy,
-            processes: raw.target.processes,
-        })
+        let (key_file, tick) = (raw.key_file.clone(), raw.tick);
+        let work = of_processes(raw)?;
+        Ok(Self { listen, key_file, tick, work })
     }
 }
 
-fn policy(raw: &Raw) -> Result<Policy, Problem> {
-    let defaults = Policy::new(raw.slo.delay, raw.replicas.min, raw.replicas.max);
+fn of_processes(raw: Raw) -> Result<Work, Problem> {
+    let tick = raw.tick;
+    let (kafka, slo, replicas, target) = (
+        needed("kafka", raw.kafka)?,
+        needed("slo", raw.slo)?,
+        needed("replicas", raw.replicas)?,
+        needed("target", raw.target)?,
+    );
+    let (capacity, behavior) = (raw.capacity.unwrap_or_default(), raw.behavior.unwrap_or_default());
+    let defaults = Policy::new(slo.delay, replicas.min, replicas.max);
     let policy = Policy {
-        capacity_per_replica: raw.capacity.per_replica,
-        up_max_step: raw.behavior.up.max_step.unwrap_or(defaults.up_max_step),
-        down_after: raw.behavior.down.after.unwrap_or(defaults.down_after),
-        down_max_step: raw.behavior.down.max_step.unwrap_or(defaults.down_max_step),
-        commit_interval: raw.kafka.commit_interval,
-        stale_after: defaults.stale_after.max(STALE_TICKS * raw.tick),
+        capacity_per_replica: capacity.per_replica,
+        up_max_step: behavior.up.max_step.unwrap_or(defaults.up_max_step),
+        down_after: behavior.down.after.unwrap_or(defaults.down_after),
+        down_max_step: behavior.down.max_step.unwrap_or(defaults.down_max_step),
+        commit_interval: kafka.commit_interval,
         ..defaults
     };
-    policy.check().map_err(|wrong| {
-        let value = match wrong.field {
-            "slo.delay" => format!("{:?}", policy.slo_delay),
-            "replicas.min" => policy.min.to_string(),
-            "replicas.max" => policy.max.to_string(),
-            "capacity.per_replica" => {
-                policy.capacity_per_replica.map_or_else(String::new, |mu| mu.to_string())
-            }
-            "behavior.up.max_step" => policy.up_max_step.to_string(),
-            "behavior.down.after" => format!("{:?}", policy.down_after),
-            "behavior.down.max_step" => policy.down_max_step.to_string(),
-            "kafka.commit_interval" => format!("{:?}", policy.commit_interval),
-            _ => String::new(),
-        };
-        Problem::new(wrong.field, value, wrong.allowed)
-    })?;
-    Ok(policy)
+    let group = GroupSettings {
+        bootstrap_servers: kafka.bootstrap_servers,
+        consumer_group: kafka.consumer_group,
+        topics: kafka.topics,
+        policy,
+    }
+    .looked_at_every(tick)
+    .checked()?;
+    let processes = target.processes;
+    if processes.stop_timeout > Duration::from_mins(10) {
+        let value = format!("{:?}", processes.stop_timeout);
+        return Err(Problem::new("target.processes.stop_timeout", value, "0s to 10m"));
+    }
+    if processes.command.as_os_str().is_empty() {
+        return Err(Problem::new("target.processes.command", "", "a program"));
+    }
+    Ok(Work::Processes(group, processes))
+}
+
+fn needed<T>(key: &'static str, value: Option<T>) -> Result<T, Problem> {
+    value.ok_or_else(|| Problem::new(key, "nothing", format!("a table [{key}]")))
 }
 
 fn default_listen() -> String {
@@ -309,11 +279,12 @@ mod tests {
     #[test]
     fn what_is_not_written_has_its_default() {
         let settings = settings(GOOD).unwrap();
-        assert_eq!(settings.policy.min, 1);
-        assert_eq!(settings.policy.down_after, Duration::from_mins(1));
-        assert_eq!(settings.policy.commit_interval, Duration::from_secs(5));
-        assert_eq!(settings.policy.stale_after, Duration::from_secs(15));
-        assert_eq!(settings.processes.stop_timeout, DEFAULT_STOP_TIMEOUT);
+        let Work::Processes(GroupSettings { policy, .. }, processes) = settings.work;
+        assert_eq!(policy.min, 1);
+        assert_eq!(policy.down_after, Duration::from_mins(1));
+        assert_eq!(policy.commit_interval, Duration::from_secs(5));
+        assert_eq!(policy.stale_after, Duration::from_secs(15));
+        assert_eq!(processes.stop_timeout, DEFAULT_STOP_TIMEOUT);
         assert_eq!(settings.listen.to_string(), DEFAULT_LISTEN);
     }
 
@@ -328,6 +299,7 @@ mod tests {
             ("[slo]", "[capacity]\nper_replica = -5\n[slo]", "capacity.per_replica"),
             ("[kafka]", "listen = \"8081\"\n[kafka]", "listen"),
             ("[kafka]", "tick = \"1ms\"\n[kafka]", "tick"),
+            ("[slo]\n        delay = \"10s\"", "", "slo"),
         ] {
             assert!(GOOD.contains(from));
             let problem = settings(&GOOD.replace(from, to)).unwrap_err();

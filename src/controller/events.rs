@@ -2,9 +2,10 @@
 
 use tidegate_core::scaling::Decision;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ScalerMetrics};
+use crate::target::TargetError;
 
-/// Writes events. Clones write to the same metrics.
+/// Writes the events of the whole controller. Clones write to the same metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct Events {
     metrics: Metrics,
@@ -15,57 +16,9 @@ impl Events {
         Self { metrics }
     }
 
-    /// A tick came to a decision. Only a change that `stands` is worth a line; the rest is in the metrics and
-    /// `/v1/decision`.
-    pub(crate) fn decided(&self, decision: &Decision, stands: bool) {
-        let terms = &decision.terms;
-        self.metrics.ticks.inc();
-        self.metrics.decisions.with_label_values(&[decision.reason.as_str(), decision.bound.as_str()]).inc();
-        self.metrics.wanted.set(if stands { decision.replicas } else { terms.current }.into());
-        self.metrics.ready.set(terms.ready.into());
-        self.metrics.starting.set(terms.starting.into());
-        self.metrics.backlog.set(terms.backlog);
-        self.metrics.demand.set(terms.demand);
-        self.metrics.capacity.set(terms.mu.unwrap_or(0.0));
-        self.metrics.delay_unknown.set(i64::from(terms.delay_secs.is_none()));
-        self.metrics.delay.set(terms.delay_secs.unwrap_or(0.0));
-        if stands && decision.changes() {
-            let direction = if decision.replicas > terms.current { "up" } else { "down" };
-            self.metrics.changes.with_label_values(&[direction]).inc();
-            tracing::info!(
-                from = terms.current,
-                to = decision.replicas,
-                reason = decision.reason.as_str(),
-                bound = decision.bound.as_str(),
-                "{decision}"
-            );
-        } else {
-            tracing::debug!(reason = decision.reason.as_str(), bound = decision.bound.as_str(), "{decision}");
-        }
-    }
-
-    /// Kafka told nothing in this tick.
-    pub(crate) fn observe_failed(&self, problem: &str) {
-        self.metrics.observe_failures.inc();
-        tracing::warn!(problem, "the group cannot be observed");
-    }
-
-    /// The target refused an order; the next tick decides anew.
-    pub(crate) fn apply_failed(&self, replicas: u32, problem: &str) {
-        self.metrics.apply_failures.inc();
-        tracing::warn!(replicas, problem, "the target cannot be scaled");
-    }
-
-    /// A replica ended without being asked to.
-    pub(crate) fn crashed(&self, member: &str, ended: &str, restart_in_secs: u64) {
-        self.metrics.crashes.inc();
-        tracing::warn!(member, ended, restart_in_secs, "a consumer ended by itself");
-    }
-
-    /// A replica did not stop in time.
-    pub(crate) fn killed(&self, member: &str) {
-        self.metrics.kills.inc();
-        tracing::warn!(member, "a consumer did not stop in time and was killed");
+    /// Returns what writes the events of one scaler; dropping it takes the scaler's series away.
+    pub(crate) fn of_scaler(&self, name: &str) -> ScalerEvents {
+        ScalerEvents { metrics: self.metrics.clone(), own: self.metrics.of_scaler(name), said: None }
     }
 
     /// A report arrived. Not worth a line unless it is refused: they come every second.
@@ -74,5 +27,88 @@ impl Events {
         if !matches!(outcome, "taken" | "late") {
             tracing::debug!(kind, outcome, "a report was refused");
         }
+    }
+}
+
+/// Writes the events of one scaler.
+#[derive(Debug)]
+pub(crate) struct ScalerEvents {
+    metrics: Metrics,
+    own: ScalerMetrics,
+    /// The target's problem that was logged last: one that stays is logged once.
+    said: Option<TargetError>,
+}
+
+impl ScalerEvents {
+    /// A tick came to a decision. Only a change that `stands` is worth a line; the rest is in the metrics and
+    /// `/v1/decision`.
+    pub(crate) fn decided(&mut self, decision: &Decision, stands: bool) {
+        let terms = &decision.terms;
+        self.metrics.ticks.inc();
+        self.metrics.decisions.with_label_values(&[decision.reason.as_str(), decision.bound.as_str()]).inc();
+        self.own.wanted.set(if stands { decision.replicas } else { terms.current }.into());
+        self.own.ready.set(terms.ready.into());
+        self.own.starting.set(terms.starting.into());
+        self.own.backlog.set(terms.backlog);
+        self.own.demand.set(terms.demand);
+        self.own.capacity.set(terms.mu.unwrap_or(0.0));
+        self.own.delay_unknown.set(i64::from(terms.delay_secs.is_none()));
+        self.own.delay.set(terms.delay_secs.unwrap_or(0.0));
+        let scaler = self.own.name();
+        if stands && decision.changes() {
+            let direction = if decision.replicas > terms.current { "up" } else { "down" };
+            self.metrics.changes.with_label_values(&[direction]).inc();
+            tracing::info!(
+                scaler,
+                from = terms.current,
+                to = decision.replicas,
+                reason = decision.reason.as_str(),
+                bound = decision.bound.as_str(),
+                "{decision}"
+            );
+        } else {
+            let (reason, bound) = (decision.reason.as_str(), decision.bound.as_str());
+            tracing::debug!(scaler, reason, bound, "{decision}");
+        }
+        if stands {
+            self.said = None;
+        }
+    }
+
+    /// Kafka told nothing in this tick.
+    pub(crate) fn observe_failed(&self, problem: &str) {
+        self.metrics.observe_failures.inc();
+        tracing::warn!(scaler = self.own.name(), problem, "the group cannot be observed");
+    }
+
+    /// The target cannot be looked at, so nothing is decided.
+    pub(crate) fn target_failed(&mut self, problem: &TargetError) {
+        self.metrics.target_failures.inc();
+        if self.said.as_ref() != Some(problem) {
+            tracing::warn!(scaler = self.own.name(), %problem, "the target cannot be observed: nothing is scaled");
+            self.said = Some(problem.clone());
+        }
+    }
+
+    /// The target refused an order; the next tick decides anew.
+    pub(crate) fn apply_failed(&mut self, replicas: u32, problem: &TargetError) {
+        self.metrics.apply_failures.inc();
+        if self.said.as_ref() != Some(problem) {
+            tracing::warn!(scaler = self.own.name(), replicas, %problem, "the target cannot be scaled");
+            self.said = Some(problem.clone());
+        }
+    }
+
+    /// A replica ended without being asked to.
+    pub(crate) fn crashed(&self, member: &str, ended: &str, restart_in_secs: u64) {
+        self.metrics.crashes.inc();
+        let scaler = self.own.name();
+        tracing::warn!(scaler, member, ended, restart_in_secs, "a consumer ended by itself");
+    }
+
+    /// A replica did not stop in time.
+    pub(crate) fn killed(&self, member: &str) {
+        self.metrics.kills.inc();
+        tracing::warn!(scaler = self.own.name(), member, "a consumer did not stop in time and was killed");
     }
 }

@@ -1,4 +1,4 @@
-//! The controller's own routes: reports come in, the last decision goes out.
+//! The controller's own routes: reports come in, the last decisions go out.
 //!
 //! Reports need the site's key; an unauthenticated sender could order replicas. Connections, bodies and time are
 //! bounded by `tidegate_runtime::admin`.
@@ -6,61 +6,66 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tidegate_core::time::Clock;
 use tidegate_core::wire::{
     CONSUMER_REPORT_PATH, ConsumerReport, GATEWAY_REPORT_PATH, GatewayReport, ReportReply,
 };
 use tidegate_runtime::config::Problem;
 use tidegate_runtime::report::Key;
-use tokio::sync::watch;
 
-use crate::events::Events;
-use crate::reports::{Reports, Taken, check};
-use crate::view::View;
+use crate::reports::{Taken, check};
+use crate::scaler::Shared;
 
-/// Path of the last observation and decision, as JSON.
+/// Path of the last observation and decision of a scaler, as JSON.
 const DECISION_PATH: &str = "/v1/decision";
 
 struct Desk {
     key: Key,
-    reports: Reports,
-    view: watch::Receiver<View>,
-    events: Events,
-    clock: Clock,
+    shared: Shared,
 }
 
-pub(crate) fn router(
-    key: Key,
-    reports: Reports,
-    view: watch::Receiver<View>,
-    events: Events,
-    clock: Clock,
-) -> Router {
+pub(crate) fn router(key: Key, shared: Shared) -> Router {
     Router::new()
         .route(GATEWAY_REPORT_PATH, post(gateway))
         .route(CONSUMER_REPORT_PATH, post(consumer))
         .route(DECISION_PATH, get(decision))
-        .with_state(Arc::new(Desk { key, reports, view, events, clock }))
+        .with_state(Arc::new(Desk { key, shared }))
 }
 
 async fn gateway(State(desk): State<Arc<Desk>>, request: Request) -> Response {
-    let take = |report: GatewayReport| (report.seq, desk.reports.gateway(report, (desk.clock)()));
+    let take =
+        |report: GatewayReport| (report.seq, desk.shared.reports.gateway(report, (desk.shared.clock)()));
     desk.take("gateway", request, check::gateway, take).await
 }
 
 async fn consumer(State(desk): State<Arc<Desk>>, request: Request) -> Response {
-    let take = |report: ConsumerReport| (report.seq, desk.reports.consumer(&report, (desk.clock)()));
+    let take =
+        |report: ConsumerReport| (report.seq, desk.shared.reports.consumer(&report, (desk.shared.clock)()));
     desk.take("consumer", request, check::consumer, take).await
 }
 
-async fn decision(State(desk): State<Arc<Desk>>) -> Response {
-    let view = desk.view.borrow().clone();
+/// Which scaler is asked about; need not be said if there is only one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    scaler: Option<String>,
+}
+
+async fn decision(State(desk): State<Arc<Desk>>, Query(which): Query<Which>) -> Response {
+    let Some(view) = desk.shared.views.get(which.scaler.as_deref()) else {
+        let names = desk.shared.views.names().join(", ");
+        let why = match which.scaler {
+            Some(name) => format!("no scaler {name:?} runs; there are: {names}"),
+            None => format!("name one with ?scaler=NAME; there are: {names}"),
+        };
+        return refusal(StatusCode::NOT_FOUND, &why);
+    };
     if view.decision.is_none() {
         return (StatusCode::SERVICE_UNAVAILABLE, "nothing was decided yet\n").into_response();
     }
@@ -77,30 +82,30 @@ impl Desk {
     ) -> Response {
         // The key first: nothing of a stranger's body is read.
         if !self.key.authorizes(request.headers()) {
-            self.events.report(kind, "unauthorized");
+            self.shared.events.report(kind, "unauthorized");
             return refusal(StatusCode::UNAUTHORIZED, "the key of the site is needed");
         }
         let body = match Bytes::from_request(request, &()).await {
             Ok(body) => body,
             Err(problem) => {
-                self.events.report(kind, "refused");
+                self.shared.events.report(kind, "refused");
                 return refusal(problem.status(), &problem.body_text());
             }
         };
         let report = match checked(&body, check) {
             Ok(report) => report,
             Err(problem) => {
-                self.events.report(kind, "refused");
+                self.shared.events.report(kind, "refused");
                 return refusal(StatusCode::UNPROCESSABLE_ENTITY, &problem);
             }
         };
         let (seq, taken) = take(report);
         match taken {
-            Taken::Newest => self.events.report(kind, "taken"),
+            Taken::Newest => self.shared.events.report(kind, "taken"),
             // Answered like any other: there is nothing that its sender should do.
-            Taken::Late => self.events.report(kind, "late"),
+            Taken::Late => self.shared.events.report(kind, "late"),
             Taken::Full => {
-                self.events.report(kind, "full");
+                self.shared.events.report(kind, "full");
                 return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many senders");
             }
         }

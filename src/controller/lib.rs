@@ -4,7 +4,8 @@
 //! observation, and the decision becomes an order to the target. It knows neither the gateway nor how consumers
 //! work; they meet in `tidegate_core::wire`, in Kafka and over HTTP.
 //!
-//! Reading order: `run` (the loop), `config`, `observe`, `reports`, `replicas`, `target`.
+//! Reading order: `scaler` (the loop of one group), `config`, `observe`, `reports`, `replicas`, `target`; `run` (one group
+//! beside HTTP).
 
 pub mod config;
 mod error;
@@ -15,7 +16,10 @@ mod observe;
 mod replicas;
 mod reports;
 mod run;
+mod scaler;
 pub mod target;
+#[cfg(test)]
+mod testing;
 mod view;
 
 pub use config::Settings;
@@ -23,5 +27,6 @@ pub use error::Error;
 pub use metrics::Metrics;
 pub use observe::{KafkaGroup, Observe, Seen};
 pub use reports::Reports;
-pub use run::{READINESS, Resources, run};
+pub use run::{Group, Site, run};
+pub use scaler::GroupSettings;
 pub use view::View;

@@ -1,33 +1,44 @@
 //! The controller's metrics: registered once, written in `events`.
 
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts};
+mod scaler;
+
+use std::sync::{Arc, Mutex};
+
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts};
 use tidegate_core::scaling::{Bound, Reason};
 use tidegate_runtime::metrics::Registry;
 
+pub(crate) use scaler::ScalerMetrics;
+
 /// Kinds of reports, as the label `kind`.
-pub(crate) const KINDS: [&str; 2] = ["gateway", "consumer"];
+const KINDS: [&str; 2] = ["gateway", "consumer"];
 /// What became of a report, as the label `outcome`.
-pub(crate) const OUTCOMES: [&str; 5] = ["taken", "late", "unauthorized", "refused", "full"];
+const OUTCOMES: [&str; 5] = ["taken", "late", "unauthorized", "refused", "full"];
+/// Names the scaler: the consumer group of a settings file, or the `IngestScaler`. As many as there are of these.
+const SCALER: &str = "scaler";
 
 /// Handles of all metrics; clones share the values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    pub(crate) wanted: IntGauge,
-    pub(crate) ready: IntGauge,
-    pub(crate) starting: IntGauge,
-    pub(crate) backlog: Gauge,
-    pub(crate) delay: Gauge,
-    pub(crate) delay_unknown: IntGauge,
-    pub(crate) demand: Gauge,
-    pub(crate) capacity: Gauge,
+    pub(crate) wanted: IntGaugeVec,
+    pub(crate) ready: IntGaugeVec,
+    pub(crate) starting: IntGaugeVec,
+    pub(crate) backlog: GaugeVec,
+    pub(crate) delay: GaugeVec,
+    pub(crate) delay_unknown: IntGaugeVec,
+    pub(crate) demand: GaugeVec,
+    pub(crate) capacity: GaugeVec,
     pub(crate) ticks: IntCounter,
     pub(crate) decisions: IntCounterVec,
     pub(crate) changes: IntCounterVec,
     pub(crate) observe_failures: IntCounter,
+    pub(crate) target_failures: IntCounter,
     pub(crate) apply_failures: IntCounter,
     pub(crate) crashes: IntCounter,
     pub(crate) kills: IntCounter,
     pub(crate) reports: IntCounterVec,
+    /// Scalers that write the series of a name: two of one name may overlap for a moment.
+    users: Arc<Mutex<scaler::Users>>,
 }
 
 impl Metrics {
@@ -36,12 +47,11 @@ impl Metrics {
     /// # Errors
     /// If a name is taken.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| Gauge::new(format!("tidegate_controller_{name}"), help);
-        let int_gauge = |name: &str, help: &str| IntGauge::new(format!("tidegate_controller_{name}"), help);
-        let counter = |name: &str, help: &str| IntCounter::new(format!("tidegate_controller_{name}"), help);
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            IntCounterVec::new(Opts::new(format!("tidegate_controller_{name}"), help), labels)
-        };
+        let opts = |name: &str, help: &str| Opts::new(format!("tidegate_controller_{name}"), help);
+        let gauge = |name: &str, help: &str| GaugeVec::new(opts(name, help), &[SCALER]);
+        let int_gauge = |name: &str, help: &str| IntGaugeVec::new(opts(name, help), &[SCALER]);
+        let counter = |name: &str, help: &str| IntCounter::with_opts(opts(name, help));
+        let counters = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(opts(name, help), labels);
         let metrics = Self {
             wanted: int_gauge("wanted_replicas", "Consumer replicas ordered.")?,
             ready: int_gauge("ready_replicas", "Consumer replicas that consume.")?,
@@ -51,52 +61,59 @@ impl Metrics {
             delay_unknown: int_gauge("delay_unknown_state", "1 while the Kafka delay is not known.")?,
             demand: gauge("demand_messages_per_second", "Demand that the group is sized for.")?,
             capacity: gauge("capacity_messages_per_second", "What one replica can do; 0 while unknown.")?,
-            ticks: counter("ticks_total", "Times the group was observed and decided on.")?,
+            ticks: counter("ticks_total", "Times a group was observed and decided on.")?,
             decisions: counters("decisions_total", "Decisions by reason and bound.", &["reason", "bound"])?,
-            changes: counters("changes_total", "Decisions that changed the group.", &["direction"])?,
+            changes: counters("changes_total", "Decisions that changed a group.", &["direction"])?,
             observe_failures: counter("observe_failures_total", "Ticks in which Kafka told nothing.")?,
+            target_failures: counter("target_failures_total", "Ticks in which the target told nothing.")?,
             apply_failures: counter("apply_failures_total", "Orders that the target refused.")?,
             crashes: counter("replica_crashes_total", "Replicas that ended without being asked to.")?,
             kills: counter("replica_kills_total", "Replicas killed because they did not stop in time.")?,
             reports: counters("reports_total", "Reports of gateways and consumers.", &["kind", "outcome"])?,
+            users: Arc::default(),
         };
         metrics.touch();
-        for collector in [&metrics.wanted, &metrics.ready, &metrics.starting, &metrics.delay_unknown] {
-            registry.register(Box::new(collector.clone()))?;
+        for gauge in [&metrics.wanted, &metrics.ready, &metrics.starting, &metrics.delay_unknown] {
+            registry.register(Box::new(gauge.clone()))?;
         }
-        for collector in [&metrics.backlog, &metrics.delay, &metrics.demand, &metrics.capacity] {
-            registry.register(Box::new(collector.clone()))?;
+        for gauge in [&metrics.backlog, &metrics.delay, &metrics.demand, &metrics.capacity] {
+            registry.register(Box::new(gauge.clone()))?;
         }
         let counters = [
             &metrics.ticks,
             &metrics.observe_failures,
+            &metrics.target_failures,
             &metrics.apply_failures,
             &metrics.crashes,
             &metrics.kills,
         ];
-        for collector in counters {
-            registry.register(Box::new(collector.clone()))?;
+        for counter in counters {
+            registry.register(Box::new(counter.clone()))?;
         }
-        for collector in [&metrics.decisions, &metrics.changes, &metrics.reports] {
-            registry.register(Box::new(collector.clone()))?;
+        for counters in [&metrics.decisions, &metrics.changes, &metrics.reports] {
+            registry.register(Box::new(counters.clone()))?;
         }
         Ok(metrics)
     }
 
     /// Makes every series exist from the start: a counter that appears with its first event hides that event from rates.
     fn touch(&self) {
-        for reason in Reason::ALL {
-            for bound in Bound::ALL {
-                self.decisions.with_label_values(&[reason.as_str(), bound.as_str()]);
+        let each = |counters: &IntCounterVec, first: &[&str], second: &[&str]| {
+            for one in first {
+                for other in second {
+                    counters.with_label_values(&[*one, *other]);
+                }
             }
-        }
+        };
+        each(&self.decisions, &Reason::ALL.map(Reason::as_str), &Bound::ALL.map(Bound::as_str));
+        each(&self.reports, &KINDS, &OUTCOMES);
         for direction in ["up", "down"] {
             self.changes.with_label_values(&[direction]);
         }
-        for kind in KINDS {
-            for outcome in OUTCOMES {
-                self.reports.with_label_values(&[kind, outcome]);
-            }
-        }
+    }
+
+    /// Returns the series of one scaler.
+    pub(crate) fn of_scaler(&self, name: &str) -> ScalerMetrics {
+        ScalerMetrics::new(self, name)
     }
 }

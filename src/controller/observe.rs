@@ -9,8 +9,8 @@ use tidegate_core::scaling::{Group, Member, Membership, PartitionId, PartitionOf
 use tidegate_core::time::Timestamp;
 use tidegate_kafka::observe as kafka;
 
-use crate::config::Settings;
 use crate::error::Error;
+use crate::scaler::GroupSettings;
 
 /// Name under which Kafka's logs and quotas see the controller.
 const CLIENT_ID: &str = "tidegate-controller";
@@ -73,11 +73,11 @@ fn unknown(id: PartitionId) -> PartitionOffsets {
 }
 
 impl KafkaGroup {
-    /// Prepares to observe the settings' group; connects to nothing yet. `seed` spreads retries of several controllers.
+    /// Prepares to observe the group; connects to nothing yet. `seed` spreads retries of several controllers.
     ///
     /// # Errors
     /// If no bootstrap server is named.
-    pub fn new(settings: &Settings, seed: u64) -> Result<Self, Error> {
+    pub fn new(settings: &GroupSettings, seed: u64) -> Result<Self, Error> {
         let observer = kafka::Observer::new(kafka::Settings {
             bootstrap_servers: settings.bootstrap_servers.clone(),
             client_id: CLIENT_ID.to_owned(),

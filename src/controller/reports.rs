@@ -12,7 +12,7 @@ use std::time::Duration;
 use tidegate_core::scaling::{Busy, Offered};
 use tidegate_core::time::Timestamp;
 use tidegate_core::wire::{ConsumerReport, GatewayReport};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// Gateways remembered: far more than a site has.
 const GATEWAYS_MAX: usize = 256;
@@ -41,10 +41,37 @@ pub(crate) enum Taken {
 }
 
 /// The reports of a site. Clones share them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Reports {
     state: Arc<Mutex<State>>,
-    burst: Arc<Notify>,
+    /// Counts the reports that tell of a burst.
+    bursts: watch::Sender<u64>,
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self { state: Arc::default(), bursts: watch::Sender::new(0) }
+    }
+}
+
+/// Bursts as one scaler hears of them.
+#[derive(Debug)]
+pub(crate) struct Bursts {
+    reports: Reports,
+    heard: watch::Receiver<u64>,
+}
+
+impl Bursts {
+    /// Waits until a gateway reports a burst on one of `topics`. Bursts reported while nobody waits count as one.
+    pub(crate) async fn next(&mut self, topics: &[String]) {
+        // Never an error: `reports` holds the sender.
+        while self.heard.changed().await.is_ok() {
+            if self.reports.bursts_on(topics) {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +158,7 @@ impl Reports {
                 burst = gateway.bursts();
             });
         if taken == Taken::Newest && burst {
-            self.burst.notify_one();
+            self.bursts.send_modify(|count| *count = count.wrapping_add(1));
         }
         taken
     }
@@ -154,9 +181,19 @@ impl Reports {
         })
     }
 
-    /// Waits until a gateway reports a burst. Bursts reported while nobody waits count as one.
-    pub(crate) async fn burst(&self) {
-        self.burst.notified().await;
+    /// Returns the bursts from now on.
+    pub(crate) fn bursts(&self) -> Bursts {
+        Bursts { reports: self.clone(), heard: self.bursts.subscribe() }
+    }
+
+    fn bursts_on(&self, topics: &[String]) -> bool {
+        let carries = |gateway: &Gateway| {
+            gateway
+                .recent
+                .back()
+                .is_some_and(|last| topics.iter().any(|topic| last.topics.contains_key(topic)))
+        };
+        self.lock().gateways.values().any(|gateway| gateway.last.bursts() && carries(&gateway.last))
     }
 
     /// Returns what is known of `group` and the load on `topics`, and begins to count busy time anew.
@@ -324,10 +361,14 @@ mod tests {
     #[tokio::test]
     async fn only_a_burst_that_lasts_wakes_the_controller() {
         let reports = Reports::default();
-        let mut woken = std::pin::pin!(reports.burst());
+        let (mut ours, mut others) = (reports.bursts(), reports.bursts());
+        let (topics, other_topics) = (["telemetry".to_owned()], ["alarms".to_owned()]);
+        let mut woken = std::pin::pin!(ours.next(&topics));
+        let mut not_woken = std::pin::pin!(others.next(&other_topics));
         let mut wakes = |seq| {
             reports.gateway(GatewayReport { burst: true, ..gateway("a", 1, seq, 500) }, at(1));
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(not_woken.as_mut().poll(&mut context).is_pending(), "a burst on another's topics");
             woken.as_mut().poll(&mut context).is_ready()
         };
         assert_eq!([wakes(1), wakes(2), wakes(3)], [false, false, true]);

@@ -1,103 +1,115 @@
-//! The loop: observe, decide, apply; every tick, and at once when a gateway reports a burst.
+//! What every controller is: work on one or many groups, and an HTTP server beside it.
 
-use std::time::Duration;
-
-use tidegate_core::scaling::{Decision, History, Membership, Observation, decide};
-use tidegate_core::time::{Clock, Timestamp};
+use tidegate_core::time::Clock;
 use tidegate_runtime::admin::{self, Readiness};
 use tidegate_runtime::metrics::Registry;
 use tidegate_runtime::report::Key;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
 use crate::error::Error;
-use crate::events::Events;
 use crate::http;
-use crate::metrics::Metrics;
-use crate::observe::{Observe, Seen};
-use crate::replicas::Starts;
-use crate::reports::Reports;
-use crate::target::{State, Target};
+use crate::observe::Observe;
+use crate::scaler::{GroupSettings, Scaler, Shared};
+use crate::target::Target;
 use crate::view::View;
 
-/// Names that the caller's [`Readiness`] must know.
-pub const READINESS: [&str; 2] = [KAFKA, TARGET];
+/// Names in `/readyz` of a controller of one group.
+const READINESS: [&str; 2] = [KAFKA, TARGET];
 const KAFKA: &str = "kafka";
 const TARGET: &str = "target";
-/// Least time between two looks, however often bursts are reported: Kafka is asked at most four times a second.
-const LOOK_APART: Duration = Duration::from_millis(250);
-/// Longest time for one look at Kafka, so that a frozen broker cannot stop the loop.
-const LOOK_MAX: Duration = Duration::from_secs(10);
-/// Problems shown in a view.
-const PROBLEMS_MAX: usize = 16;
 
-/// What the controller is given to run with.
+/// What every controller is given.
 #[derive(Debug)]
-pub struct Resources<O, T> {
-    /// Checked settings.
-    pub settings: Settings,
-    /// Looks at the group; [`crate::KafkaGroup`] in production.
-    pub observe: O,
-    /// Runs the replicas.
-    pub target: T,
-    /// Bound to `settings.listen`.
+pub struct Site {
+    /// Bound to the settings' `listen`.
     pub listener: TcpListener,
     /// What reports must present.
     pub key: Key,
     /// For `/metrics`.
     pub registry: Registry,
-    /// For `/readyz`; made with [`READINESS`].
-    pub readiness: Readiness,
     /// The monotonic clock.
     pub clock: Clock,
+    /// Time between two looks at a group.
+    pub tick: std::time::Duration,
+}
+
+/// The one group of a controller without Kubernetes.
+#[derive(Debug)]
+pub struct Group<O, T> {
+    /// Checked settings.
+    pub settings: GroupSettings,
+    /// Looks at the group; [`crate::KafkaGroup`] in production.
+    pub observe: O,
+    /// Runs the replicas.
+    pub target: T,
     /// Gets a view after each tick.
     pub view: watch::Sender<View>,
 }
 
-/// Runs until `shutdown`, then stops what the target must not leave behind.
+/// Scales one group until `shutdown`, then stops what the target must not leave behind.
 ///
 /// # Errors
-/// If metrics are registered twice or the HTTP server ends by itself. Kafka or a target that fails is no error: the group
-/// is held and both are tried again.
+/// If metrics are registered twice, or a task or the HTTP server ends by itself. Kafka or a target that fails is no
+/// error: the group is held and both are tried again.
 pub async fn run<O: Observe, T: Target>(
-    resources: Resources<O, T>,
+    site: Site,
+    group: Group<O, T>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let Resources { settings, observe, target, listener, key, registry, readiness, clock, view } = resources;
-    let events = Events::new(Metrics::new(&registry)?);
-    let reports = Reports::default();
-    let routes = http::router(key, reports.clone(), view.subscribe(), events.clone(), clock);
-    // Ends with the loop, and the loop with it.
-    let stop_http = shutdown.child_token();
-    let serving = admin::serve(listener, registry, readiness.clone(), routes, stop_http.clone());
-    let mut serving = tokio::spawn(serving);
+    let Group { settings, observe, target, view } = group;
+    let shared = Shared::new(&site.registry, site.clock)?;
+    let readiness = Readiness::new(&READINESS);
+    let name = settings.consumer_group.clone();
+    // Nobody changes them; the sender lives as long as the scaler may ask.
+    let (_settings, told) = watch::channel(settings);
+    let seen = view.subscribe();
+    let scaler = Scaler::new(&name, told, site.tick, observe, target, shared.clone(), view);
+    let show = readiness.clone();
+    let work = async move |stop: CancellationToken| {
+        let showing = stop.child_token();
+        let (_end_showing, token) = (showing.clone().drop_guard(), showing);
+        tokio::join!(
+            async {
+                scaler.run(stop).await;
+                token.cancel();
+            },
+            token.run_until_cancelled(show_readiness(seen, show)),
+        );
+    };
+    beside_http(site, shared, readiness, work, shutdown).await
+}
 
-    let mut controller = Controller {
-        history: History::default(),
-        starts: Starts::default(),
-        readiness,
-        view,
-        settings,
-        observe,
-        target,
-        reports,
-        events,
-        clock,
-    };
-    let ended_early = tokio::select! {
-        () = controller.ticks() => None,
-        () = shutdown.cancelled() => None,
-        ended = &mut serving => Some(ended),
-    };
-    for member in controller.target.shut_down().await {
-        controller.events.killed(&member);
+/// Runs `work` and the HTTP server; the end of one is the end of the other.
+async fn beside_http(
+    site: Site,
+    shared: Shared,
+    readiness: Readiness,
+    work: impl AsyncFnOnce(CancellationToken),
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let routes = http::router(site.key, shared);
+    // Served until the work has ended, so that its end can be watched.
+    let stop_http = CancellationToken::new();
+    let _end_with_us = stop_http.clone().drop_guard();
+    let stop_work = shutdown.child_token();
+    let mut serving =
+        tokio::spawn(admin::serve(site.listener, site.registry, readiness, routes, stop_http.clone()));
+    let mut early = None;
+    {
+        let mut work = std::pin::pin!(work(stop_work.clone()));
+        tokio::select! {
+            () = &mut work => {}
+            ended = &mut serving => {
+                early = Some(ended);
+                stop_work.cancel();
+                work.await;
+            }
+        }
     }
     stop_http.cancel();
-    let ended = match ended_early {
-        // Asked to stop at the same moment: then its end is no failure.
+    let ended = match early {
         Some(ended) => ended,
         None => serving.await,
     };
@@ -109,155 +121,16 @@ pub async fn run<O: Observe, T: Target>(
     }
 }
 
-struct Controller<O, T> {
-    settings: Settings,
-    observe: O,
-    target: T,
-    reports: Reports,
-    history: History,
-    starts: Starts,
-    readiness: Readiness,
-    events: Events,
-    clock: Clock,
-    view: watch::Sender<View>,
-}
-
-impl<O: Observe, T: Target> Controller<O, T> {
-    async fn ticks(&mut self) {
-        let mut ticks = interval(self.settings.tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.reset();
-        loop {
-            tokio::join!(self.tick(), sleep(LOOK_APART));
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = self.reports.burst() => ticks.reset(),
-            }
-        }
-    }
-
-    async fn tick(&mut self) {
-        let mut problems = Vec::new();
-        let seen = self.look(&mut problems).await;
-        let now = (self.clock)();
-        let Some(state) = self.look_at_target(now, &mut problems).await else {
-            // Without knowing what there is, any order could be a step in the wrong direction.
-            problems.truncate(PROBLEMS_MAX);
-            self.view.send_modify(|view| view.problems = problems);
-            return;
+/// Keeps `/readyz` as the scaler's last view says.
+async fn show_readiness(mut seen: watch::Receiver<View>, readiness: Readiness) {
+    while seen.changed().await.is_ok() {
+        let (kafka, target) = {
+            let view = seen.borrow_and_update();
+            let kafka = if view.kafka_blind { view.kafka_problem.clone() } else { None };
+            (kafka, view.target_problem.as_ref().map(ToString::to_string))
         };
-        let observation = self.assemble(seen, &state, now);
-        self.history.record(&self.settings.policy, &observation);
-        let decision = decide(&self.settings.policy, &observation, &self.history, now);
-        let stands = self.apply(&decision, now, &mut problems).await;
-        self.events.decided(&decision, stands);
-        if stands {
-            self.history.record_decision(&self.settings.policy, &decision, now);
-        }
-        problems.truncate(PROBLEMS_MAX);
-        self.show(decision, stands, &observation, now, problems);
-    }
-
-    async fn look(&mut self, problems: &mut Vec<String>) -> Option<Seen> {
-        let asked = timeout(LOOK_MAX, self.observe.observe((self.clock)())).await;
-        let looked = asked.unwrap_or_else(|_| Err(format!("no answer within {} s", LOOK_MAX.as_secs())));
-        match looked {
-            Ok(seen) => {
-                problems.extend(seen.problems.iter().take(PROBLEMS_MAX).cloned());
-                let blind = seen.partitions.iter().all(|partition| partition.end.is_none());
-                self.readiness.set(KAFKA, if blind { Err(problems.join("; ")) } else { Ok(()) });
-                Some(seen)
-            }
-            Err(problem) => {
-                self.events.observe_failed(&problem);
-                self.readiness.set(KAFKA, Err(problem.clone()));
-                problems.push(problem);
-                None
-            }
-        }
-    }
-
-    async fn look_at_target(&mut self, now: Timestamp, problems: &mut Vec<String>) -> Option<State> {
-        match self.target.observe(now).await {
-            Ok(state) => {
-                for crash in &state.crashes {
-                    self.events.crashed(&crash.member, &crash.ended, crash.restart_in_secs);
-                    problems.push(format!("consumer {} ended by itself: {}", crash.member, crash.ended));
-                }
-                for member in &state.killed {
-                    self.events.killed(member);
-                }
-                self.readiness.set(TARGET, Ok(()));
-                Some(state)
-            }
-            Err(problem) => {
-                self.readiness.set(TARGET, Err(problem.to_string()));
-                problems.push(problem.to_string());
-                None
-            }
-        }
-    }
-
-    fn assemble(&mut self, seen: Option<Seen>, state: &State, now: Timestamp) -> Observation {
-        let heard = self.reports.hear(&self.settings.consumer_group, &self.settings.topics, now);
-        let (replicas, started) = self.starts.look(state.ordered, &state.replicas, &heard.members, now);
-        let (offsets, membership) = match seen {
-            Some(seen) => (Some(seen.partitions), seen.membership),
-            None => (None, Membership::Unknown),
-        };
-        Observation {
-            at: now,
-            offsets,
-            membership,
-            replicas,
-            offered: heard.offered,
-            busy: heard.busy,
-            started,
-        }
-    }
-
-    /// Returns whether the decision stands: it changes nothing, or the target took the order.
-    async fn apply(&mut self, decision: &Decision, now: Timestamp, problems: &mut Vec<String>) -> bool {
-        if !decision.changes() {
-            return true;
-        }
-        match self.target.scale(decision.replicas, now).await {
-            Ok(()) => true,
-            Err(problem) => {
-                self.events.apply_failed(decision.replicas, &problem.to_string());
-                self.readiness.set(TARGET, Err(problem.to_string()));
-                problems.push(problem.to_string());
-                false
-            }
-        }
-    }
-
-    fn show(
-        &self,
-        decision: Decision,
-        stands: bool,
-        observation: &Observation,
-        now: Timestamp,
-        problems: Vec<String>,
-    ) {
-        self.view.send_modify(|view| {
-            let sentence = decision.to_string();
-            if stands && decision.changes() {
-                view.changes += 1;
-                view.last_change = Some(sentence.clone());
-            }
-            view.ticks += 1;
-            view.at = now;
-            view.want = if stands { decision.replicas } else { decision.terms.current };
-            view.have = decision.terms.ready;
-            view.starting = decision.terms.starting;
-            view.delay_secs = decision.terms.delay_secs;
-            view.backlog = decision.terms.backlog;
-            view.offered_per_sec = observation.offered.map(|offered| offered.rate);
-            view.sentence = sentence;
-            view.problems = problems;
-            view.decision = Some(decision);
-        });
+        readiness.set(KAFKA, kafka.map_or(Ok(()), Err));
+        readiness.set(TARGET, target.map_or(Ok(()), Err));
     }
 }
 

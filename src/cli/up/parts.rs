@@ -10,8 +10,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use humantime::format_duration;
 use tempfile::TempDir;
-use tidegate_controller::View;
-use tidegate_controller::config as controller;
+use tidegate_controller::config::RawProcesses;
+use tidegate_controller::{GroupSettings, View};
+use tidegate_core::scaling::Policy;
 use tidegate_gateway::config as gateway;
 use tidegate_gateway::{Resources, Stats};
 use tidegate_kafka::consumer::WORK_MAX;
@@ -105,18 +106,19 @@ impl Parts {
             work: wanted.work,
             overrides: broker.consumer_overrides(),
         };
-        let scaling = consumers.settings(controller_address, &key_file, files.path())?;
+        let (scaling, processes) = consumers.settings(controller_address, &key_file, files.path())?;
         let fewest = scaling.policy.min;
 
         let registry = Registry::new();
         let (sender, view) = watch::channel(View::default());
         let (stop_gateway, stop_controller) = (CancellationToken::new(), CancellationToken::new());
-        let local =
-            crate::controller::resources(scaling, reports, key, registry.clone(), sender, clock::monotonic)?;
+        let site = crate::controller::site(reports, key, registry.clone(), TICK)?;
+        let group = crate::controller::group(scaling, processes, sender)?;
         let mut controller = JoinSet::new();
         let stop = stop_controller.clone();
-        controller
-            .spawn(async move { tidegate_controller::run(local, stop).await.context("the controller") });
+        controller.spawn(async move {
+            tidegate_controller::run(site, group, stop).await.context("the controller")
+        });
 
         let gateway_stats = Stats::default();
         let resources = Resources {
@@ -249,42 +251,37 @@ struct Consumers<'a> {
 }
 
 impl Consumers<'_> {
+    /// Returns what is promised for them, and how they are started.
     fn settings(
         &self,
         listen: SocketAddr,
         key_file: &Path,
         files: &Path,
-    ) -> anyhow::Result<controller::Settings> {
-        let raw = controller::Raw {
-            listen: listen.to_string(),
-            key_file: key_file.to_owned(),
-            tick: TICK,
-            kafka: controller::RawKafka {
-                bootstrap_servers: self.kafka.to_owned(),
-                consumer_group: GROUP.to_owned(),
-                topics: self.topics.to_vec(),
-                commit_interval: COMMIT_INTERVAL,
-            },
-            slo: controller::RawSlo { delay: SLO },
-            replicas: controller::RawReplicas { min: 1, max: PARTITIONS },
-            capacity: controller::RawCapacity { per_replica: Some(per_replica(self.work)) },
-            behavior: controller::RawBehavior {
-                down: controller::RawDown { after: Some(DOWN_AFTER), max_step: Some(PARTITIONS) },
-                ..Default::default()
-            },
-            target: controller::RawTarget {
-                processes: controller::RawProcesses {
-                    command: std::env::current_exe().context("this program's path")?,
-                    args: self.args(&format!("http://{listen}"), key_file),
-                    env: std::collections::BTreeMap::default(),
-                    stop_timeout: STOP_TIMEOUT,
-                    log_file: Some(files.join("consumers.log")),
-                },
-            },
+    ) -> anyhow::Result<(GroupSettings, RawProcesses)> {
+        let policy = Policy {
+            capacity_per_replica: Some(per_replica(self.work)),
+            commit_interval: COMMIT_INTERVAL,
+            down_after: DOWN_AFTER,
+            down_max_step: PARTITIONS,
+            ..Policy::new(SLO, 1, PARTITIONS)
         };
-        controller::Settings::try_from(raw).map_err(|problem| {
+        let group = GroupSettings {
+            bootstrap_servers: self.kafka.to_owned(),
+            consumer_group: GROUP.to_owned(),
+            topics: self.topics.to_vec(),
+            policy,
+        };
+        let group = group.looked_at_every(TICK).checked().map_err(|problem| {
             anyhow::anyhow!("{} = {}: allowed is {}", problem.key, problem.value, problem.allowed)
-        })
+        })?;
+        let processes = RawProcesses {
+            command: std::env::current_exe().context("this program's path")?,
+            args: self.args(&format!("http://{listen}"), key_file),
+            env: std::collections::BTreeMap::default(),
+            stop_timeout: STOP_TIMEOUT,
+            log_file: Some(files.join("consumers.log")),
+        };
+        Ok((group, processes))
     }
 
     fn args(&self, report_to: &str, key_file: &Path) -> Vec<String> {
