@@ -5,10 +5,10 @@ CARGO ?= cargo
 # A failed test says what failed; a backtrace through the test runner under it helps nobody.
 export RUST_LIB_BACKTRACE ?= 0
 
-.PHONY: help demo test test-long check parts bench fmt build
+.PHONY: help demo test test-long check parts bench fmt build cluster-up cluster-down
 
 help: ## list the recipes
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 build: ## build the tidegate binary (debug profile: what demo and test run)
 	$(CARGO) build --locked -p tidegate
@@ -18,6 +18,13 @@ demo: build ## the main job on embedded defaults: devices, lag, consumers, and b
 
 parts: ## fetch the real servers that the tests use into a cache outside the checkout
 	tools/parts
+
+cluster-up: ## a real one-node Kubernetes on this machine (as root); prints how to use it
+	tools/parts kubernetes node
+	tools/cluster up
+
+cluster-down: ## stop it and forget everything in it
+	tools/cluster down
 
 # The real-parts tests start the binary that `build` made.
 test: parts build ## every test, real parts included
