@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use tokio::sync::Mutex;
 
+use super::cluster::Cluster;
 use super::dir::TestDir;
 use super::parts;
 
@@ -29,4 +30,28 @@ pub async fn on_real_parts(promise: &str, body: impl AsyncFnOnce(&Path) -> Resul
         dir.keep();
     }
     result
+}
+
+/// As [`on_real_parts`], with the cluster that the tests share and a new namespace in it, which is gone afterwards. If
+/// the body fails, what explains it is in the directory too.
+///
+/// # Errors
+/// The body's, or the cluster's.
+pub async fn on_kubernetes(
+    promise: &str,
+    namespace: &str,
+    body: impl AsyncFnOnce(&Path, &'static Cluster) -> Result<()>,
+) -> Result<()> {
+    on_real_parts(promise, async |dir| {
+        let cluster = Cluster::shared().await?;
+        cluster.create_namespace(namespace).await?;
+        let result = body(dir, cluster).await;
+        if result.is_err() {
+            cluster.keep_traces(namespace, dir).await?;
+        }
+        // A test that panics leaves its namespace to the end of the cluster: names are not used twice.
+        cluster.delete_namespace(namespace).await?;
+        result
+    })
+    .await
 }

@@ -8,8 +8,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/parts.d/common
 source "$here/common"
 
-version=1.34.2 # tools/parts.d/kubernetes/go.mod pins it, with the sum of every module
-home=$cache/kubernetes-$version
+version=$kubernetes_version
+home=$kubernetes
 commands=(kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl)
 
 # True if a folder holds every command, each of this version, and the pause image.
@@ -39,7 +39,7 @@ says() {
 build() {
     local versions=k8s.io/component-base/version
     (cd "$here/kubernetes" && CGO_ENABLED=0 go build -mod=readonly -trimpath -o "$2" -ldflags \
-        "-s -w -X $versions.gitVersion=v$version -X $versions.gitMajor=1 -X $versions.gitMinor=34" \
+        "-s -w -X $versions.gitVersion=v$version -X $versions.gitMajor=1 -X $versions.gitMinor=$(cut -d. -f2 <<<"$version")" \
         "k8s.io/kubernetes/cmd/$1") || fail "kubernetes $version: $1 does not build"
 }
 
