@@ -23,8 +23,8 @@ use super::{image, parts};
 const START_WITHIN: Duration = Duration::from_mins(4);
 /// Stopping kills; only the kernel's work on namespaces and cgroups takes time (0.6 s).
 const STOP_WITHIN: Duration = Duration::from_mins(1);
-/// A namespace with pods goes when they have ended: 30 s if one of them does not listen to SIGTERM.
-const NAMESPACE_GONE_WITHIN: &str = "--timeout=90s";
+/// A pod that does not listen to SIGTERM takes 30 s.
+const PODS_GONE_WITHIN: &str = "--timeout=90s";
 
 /// A running cluster. Dropping it stops it.
 #[derive(Debug)]
@@ -157,12 +157,14 @@ impl Cluster {
         self.kubectl(account).await.map(drop)
     }
 
-    /// Removes a namespace and waits until everything in it is gone.
+    /// Waits until every workload and pod in a namespace is gone, and leaves the rest of it to Kubernetes, which takes
+    /// some seconds more.
     ///
     /// # Errors
     /// As [`kubectl`](Self::kubectl).
-    pub async fn delete_namespace(&self, name: &str) -> Result<()> {
-        self.kubectl(["delete", "namespace", name, "--wait", NAMESPACE_GONE_WITHIN]).await.map(drop)
+    pub async fn remove_namespace(&self, name: &str) -> Result<()> {
+        self.kubectl(["delete", "all", "--all", "--namespace", name, "--wait", PODS_GONE_WITHIN]).await?;
+        self.kubectl(["delete", "namespace", name, "--wait=false"]).await.map(drop)
     }
 
     /// Writes what explains a failure into `dir`: the objects and events of a namespace, the logs of its pods and of

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use super::cluster::Cluster;
 use super::dir::TestDir;
 use super::parts;
+use super::say::say;
 
 /// One test at a time starts real servers: several Kafkas on two cores would be tested for the cores' patience.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -32,7 +33,7 @@ pub async fn on_real_parts(promise: &str, body: impl AsyncFnOnce(&Path) -> Resul
     result
 }
 
-/// As [`on_real_parts`], with the cluster that the tests share and a new namespace in it, which is gone afterwards. If
+/// As [`on_real_parts`], with the cluster that the tests share and a new namespace in it, which is empty afterwards. If
 /// the body fails, what explains it is in the directory too.
 ///
 /// # Errors
@@ -46,12 +47,14 @@ pub async fn on_kubernetes(
         let cluster = Cluster::shared().await?;
         cluster.create_namespace(namespace).await?;
         let result = body(dir, cluster).await;
-        if result.is_err() {
-            cluster.keep_traces(namespace, dir).await?;
+        if result.is_err()
+            && let Err(error) = cluster.keep_traces(namespace, dir).await
+        {
+            say(format_args!("the cluster's traces are not kept: {error:#}"));
         }
         // A test that panics leaves its namespace to the end of the cluster: names are not used twice.
-        cluster.delete_namespace(namespace).await?;
-        result
+        let emptied = cluster.remove_namespace(namespace).await;
+        result.and(emptied)
     })
     .await
 }
