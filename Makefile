@@ -5,10 +5,10 @@ CARGO ?= cargo
 # A failed test says what failed; a backtrace through the test runner under it helps nobody.
 export RUST_LIB_BACKTRACE ?= 0
 
-.PHONY: help demo test test-long check parts bench fmt build
+.PHONY: help demo test test-long check parts bench fmt build image cluster-up cluster-down
 
 help: ## list the recipes
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 build: ## build the tidegate binary (debug profile: what demo and test run)
 	$(CARGO) build --locked -p tidegate
@@ -19,8 +19,24 @@ demo: build ## the main job on embedded defaults: devices, lag, consumers, and b
 parts: ## fetch the real servers that the tests use into a cache outside the checkout
 	tools/parts
 
-# The real-parts tests start the binary that `build` made.
-test: parts build ## every test, real parts included
+cluster-up: ## a real one-node Kubernetes on this machine (as root); prints how to use it
+	tools/parts kubernetes node
+	tools/cluster up
+
+cluster-down: ## stop it and forget everything in it
+	tools/cluster down
+
+image: ## the container image of the release binary, as an archive; needs no container engine and no registry
+	tools/parts image-tools
+	$(CARGO) build --locked --release -p tidegate --no-default-features
+	tools/image --name tidegate.dev/tidegate:dev --output $${CARGO_TARGET_DIR:-target}/tidegate-image.tar \
+		$${CARGO_TARGET_DIR:-target}/release/tidegate
+
+# What is missing is said before the first minute is spent. The real-parts tests start the binary that is built here.
+test: ## every test, real parts included
+	tools/preflight
+	[ "$$TIDEGATE_SKIP_PARTS" = 1 ] || tools/parts
+	$(CARGO) build --locked -p tidegate
 	$(CARGO) test --locked --workspace --no-fail-fast
 
 test-long: ## many more seeds of the scaling rule's steadiness (two minutes)
@@ -32,7 +48,8 @@ check: ## the fast inner gate: format, lints, docs, layering
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 	$(CARGO) test --locked -p tidegate-tests --test tidy
 
-bench: parts ## CPU per message of the gateway beside a bare loop; prints ratios of one run
+bench: ## CPU per message of the gateway beside a bare loop; prints ratios of one run
+	tools/parts kafka
 	$(CARGO) build --locked --release -p tidegate -p tidegate-bench
 	tools/with-kafka $${CARGO_TARGET_DIR:-target}/release/tidegate-bench floor
 

@@ -154,3 +154,28 @@ fn the_settings_page_shows_settings_that_are_allowed() -> anyhow::Result<()> {
     assert!(settings.is_ok(), "{:?}", settings.err());
     Ok(())
 }
+
+#[test]
+fn the_dockerfile_copies_what_is_there_and_every_crate() -> anyhow::Result<()> {
+    let dockerfile = read(&root().join("Dockerfile"))?;
+    let copied: BTreeSet<&str> = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .filter(|arguments| !arguments.starts_with("--from="))
+        .filter_map(|arguments| arguments.rsplit_once(' '))
+        .flat_map(|(sources, _)| sources.split(' '))
+        .collect();
+    for path in &copied {
+        assert!(root().join(path).exists(), "Dockerfile copies {path}, which is not there");
+    }
+    let workspace: toml::Table = toml::from_str(&read(&root().join("Cargo.toml"))?)?;
+    let members = workspace["workspace"]["members"].as_array().context("members is a list")?;
+    for member in members.iter().filter_map(toml::Value::as_str) {
+        let folder = member.split('/').next().unwrap_or(member);
+        assert!(
+            copied.contains(folder),
+            "Dockerfile does not copy {folder}, so Cargo cannot read the workspace"
+        );
+    }
+    Ok(())
+}

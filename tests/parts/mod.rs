@@ -2,3 +2,4 @@
 
 mod false_success;
 mod kafka;
+mod kubernetes;

@@ -3,11 +3,13 @@
 //! Everything here returns errors that name what happened, keeps its files in a directory that outlives
 //! a failed test, and ends what it started when it is dropped.
 
+pub mod cluster;
 pub mod deadline;
 pub mod device;
 pub mod dir;
 mod door;
 pub mod fleet;
+pub mod image;
 pub mod kafka;
 pub mod kafka_proxy;
 pub mod parts;

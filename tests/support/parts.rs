@@ -12,6 +12,8 @@ use super::say::say;
 
 /// Version of Apache Kafka; `tools/parts.d/kafka.sh` names the same one.
 const KAFKA: &str = "kafka-4.1.0";
+/// Version of Kubernetes; `tools/parts.d/common` names the same one.
+const KUBERNETES: &str = "kubernetes-1.34.2";
 
 /// Returns true, and names the promise that goes unchecked, if the run was asked to do without real parts.
 #[must_use]
@@ -31,6 +33,20 @@ pub fn kafka_libs() -> Result<PathBuf> {
     let libs = cache()?.join(KAFKA).join("libs");
     ensure!(libs.is_dir(), "{} is missing: run `tools/parts kafka` (or `make parts`)", libs.display());
     Ok(libs)
+}
+
+/// Returns the folder with Kubernetes' commands.
+///
+/// # Errors
+/// It is not there; says how to make it.
+pub fn kubernetes() -> Result<PathBuf> {
+    let commands = cache()?.join(KUBERNETES);
+    ensure!(
+        commands.is_dir(),
+        "{} is missing: run `tools/parts kubernetes node` (or `make parts`)",
+        commands.display()
+    );
+    Ok(commands)
 }
 
 /// Returns the path of a program from the part `part`.

@@ -8,6 +8,6 @@ use std::io::Write;
 
 /// Writes a line to the real standard error.
 pub fn say(line: impl Display) {
-    // Nobody may be listening, which is no reason to fail a test.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    // In one piece: other threads write too. Nobody may be listening, which is no reason to fail a test.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -5,8 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use tokio::sync::Mutex;
 
+use super::cluster::Cluster;
 use super::dir::TestDir;
 use super::parts;
+use super::say::say;
 
 /// One test at a time starts real servers: several Kafkas on two cores would be tested for the cores' patience.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -29,4 +31,30 @@ pub async fn on_real_parts(promise: &str, body: impl AsyncFnOnce(&Path) -> Resul
         dir.keep();
     }
     result
+}
+
+/// As [`on_real_parts`], with the cluster that the tests share and a new namespace in it, which is empty afterwards. If
+/// the body fails, what explains it is in the directory too.
+///
+/// # Errors
+/// The body's, or the cluster's.
+pub async fn on_kubernetes(
+    promise: &str,
+    namespace: &str,
+    body: impl AsyncFnOnce(&Path, &'static Cluster) -> Result<()>,
+) -> Result<()> {
+    on_real_parts(promise, async |dir| {
+        let cluster = Cluster::shared().await?;
+        cluster.create_namespace(namespace).await?;
+        let result = body(dir, cluster).await;
+        if result.is_err()
+            && let Err(error) = cluster.keep_traces(namespace, dir).await
+        {
+            say(format_args!("the cluster's traces are not kept: {error:#}"));
+        }
+        // A test that panics leaves its namespace to the end of the cluster: names are not used twice.
+        let emptied = cluster.remove_namespace(namespace).await;
+        result.and(emptied)
+    })
+    .await
 }
