@@ -59,7 +59,7 @@ async fn two_clusters_run_side_by_side_and_leave_nothing_even_when_one_is_killed
         let (mut left, mut right) = (left?, right?);
         for cluster in [&left, &right] {
             // A pod that stays, so that there is something to leave behind.
-            let stays = Pod { name: "stays", image: "tidegate.dev/pause:1.34.2", args: "[]" };
+            let stays = Pod { name: "stays", image: image::PAUSE, args: "[]" };
             stays.run(cluster, "default", "Running").await?;
         }
         let traces = [Traces::of(&left)?, Traces::of(&right)?];

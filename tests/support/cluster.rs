@@ -2,7 +2,7 @@
 //!
 //! The script stays as long as its standard input is open. The pipe's other end is held here, so the cluster is gone
 //! with this process, however that ends. Pods are real; they use the machine's network (`hostNetwork: true`) and
-//! images from [`image`](super::image) (`imagePullPolicy: Never`). RBAC is on.
+//! images from [`image`] (`imagePullPolicy: Never`). RBAC is on.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -10,6 +10,9 @@ use super::process::tidegate_binary;
 /// Name of the image of the project's own binary, as pods give it.
 pub const TIDEGATE: &str = "tidegate.dev/tidegate:test";
 
+/// Name of an image that is in every cluster and does nothing; `tools/parts.d/kubernetes.sh` packs it.
+pub const PAUSE: &str = "tidegate.dev/pause:1.34.2";
+
 /// Packs the project's own binary as [`TIDEGATE`] and returns the archive, which is in `dir`.
 ///
 /// # Errors

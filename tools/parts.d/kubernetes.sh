@@ -51,11 +51,11 @@ pause_image() {
     "$here/../image" --name tidegate.dev/pause:"$version" --output "$1" "$work/pause"
 }
 
-provide kubernetes go=golang cc=gcc umoci=umoci skopeo=skopeo
+provide kubernetes cc=gcc umoci=umoci skopeo=skopeo
 
 if ! complete "$home"; then
-    minor=$(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
-    [ "${minor:-0}" -ge 24 ] || fail "kubernetes $version: needs Go 1.24 or newer, not $(go env GOVERSION)"
+    # Debian's own is older in every release up to 12.
+    recent_go || fail "kubernetes $version: needs Go $go_needed or newer to build; here: $(go version 2>/dev/null || echo none)"
     mkdir -p "$cache"
     work=$(mktemp -d "$cache/.kubernetes.XXXXXX") # on the cache's own file system: the last step is one rename
     trap 'rm -rf "$work"' EXIT
