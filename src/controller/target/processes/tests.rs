@@ -150,7 +150,7 @@ async fn a_program_that_is_not_there_is_named() {
     let mut processes = processes("", Duration::from_secs(1));
     processes.settings.command = PathBuf::from("/no/such/program");
     let problem = processes.scale(2, at(0)).await.unwrap_err();
-    assert!(problem.contains("/no/such/program"), "{problem}");
+    assert!(problem.message.contains("/no/such/program"), "{problem}");
     assert_eq!(processes.observe(at(0)).await.unwrap().ordered, 0);
 }
 
