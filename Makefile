@@ -5,7 +5,7 @@ CARGO ?= cargo
 # A failed test says what failed; a backtrace through the test runner under it helps nobody.
 export RUST_LIB_BACKTRACE ?= 0
 
-.PHONY: help demo test test-long check parts bench fmt build
+.PHONY: help demo test test-long check parts bench generate fmt build
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ check: ## the fast inner gate: format, lints, docs, layering
 bench: parts ## CPU per message of the gateway beside a bare loop; prints ratios of one run
 	$(CARGO) build --locked --release -p tidegate -p tidegate-bench
 	tools/with-kafka $${CARGO_TARGET_DIR:-target}/release/tidegate-bench floor
+
+generate: build ## write anew what is made from the code: the definition of IngestScaler
+	$${CARGO_TARGET_DIR:-target}/debug/tidegate crd > charts/manifests/crd.yaml
 
 fmt: ## format everything
 	$(CARGO) fmt --all

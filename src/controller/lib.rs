@@ -7,6 +7,7 @@
 //! Reading order: `run` (the loop), `config`, `observe`, `reports`, `replicas`, `target`.
 
 pub mod config;
+pub mod crd;
 mod error;
 mod events;
 mod http;
@@ -15,6 +16,7 @@ mod observe;
 mod replicas;
 mod reports;
 mod run;
+mod scaler;
 pub mod target;
 mod view;
 
@@ -24,4 +26,5 @@ pub use metrics::Metrics;
 pub use observe::{KafkaGroup, Observe, Seen};
 pub use reports::Reports;
 pub use run::{READINESS, Resources, run};
+pub use scaler::GroupSettings;
 pub use view::View;
