@@ -5,7 +5,7 @@ CARGO ?= cargo
 # A failed test says what failed; a backtrace through the test runner under it helps nobody.
 export RUST_LIB_BACKTRACE ?= 0
 
-.PHONY: help demo test test-long check parts bench fmt build image cluster-up cluster-down
+.PHONY: help demo test test-long check parts bench generate fmt build image cluster-up cluster-down
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ bench: ## CPU per message of the gateway beside a bare loop; prints ratios of on
 	tools/parts kafka
 	$(CARGO) build --locked --release -p tidegate -p tidegate-bench
 	tools/with-kafka $${CARGO_TARGET_DIR:-target}/release/tidegate-bench floor
+
+generate: build ## write anew what is made from the code: the definition of IngestScaler
+	$${CARGO_TARGET_DIR:-target}/debug/tidegate crd > charts/manifests/crd.yaml
 
 fmt: ## format everything
 	$(CARGO) fmt --all

@@ -3,6 +3,7 @@
 mod check;
 mod consume;
 mod controller;
+mod crd;
 mod exit;
 mod gateway;
 mod settings;
@@ -35,6 +36,8 @@ enum Command {
     Consume(consume::Args),
     /// Checks a settings file without opening a port.
     Check(check::Args),
+    /// Prints the definition of the Kubernetes object `IngestScaler`, for `kubectl apply -f -`.
+    Crd,
 }
 
 fn main() -> ExitCode {
@@ -59,5 +62,6 @@ fn main() -> ExitCode {
         Command::Controller(args) => controller::run(&args),
         Command::Consume(args) => consume::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Crd => crd::run(),
     })
 }

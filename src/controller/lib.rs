@@ -8,6 +8,7 @@
 //! beside HTTP).
 
 pub mod config;
+pub mod crd;
 mod error;
 mod events;
 mod http;
