@@ -1,11 +1,11 @@
-//! `tidegate controller`: the controller as a process, over local consumer processes.
+//! `tidegate controller`: the controller as a process, over local consumer processes or over what Kubernetes runs.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tidegate_controller::config::{Raw, RawProcesses, Work};
 use tidegate_controller::target::LocalProcesses;
-use tidegate_controller::{Group, GroupSettings, KafkaGroup, Settings, Site, View};
+use tidegate_controller::{Cluster, Group, GroupSettings, KafkaGroup, Settings, Site, View};
 use tidegate_runtime::clock;
 use tidegate_runtime::config::Problem;
 use tidegate_runtime::metrics::Registry;
@@ -17,7 +17,7 @@ use crate::{settings, stop};
 /// A group whose consumers are processes of this machine.
 pub(crate) type Local = Group<KafkaGroup, LocalProcesses>;
 
-/// Runs a controller until SIGTERM or SIGINT. Its consumers end with it.
+/// Runs a controller until SIGTERM or SIGINT. Its consumers end with it if they are processes; what Kubernetes runs stays.
 ///
 /// # Errors
 /// Wrong settings (a port in use among them), or what stopped the controller.
@@ -33,8 +33,12 @@ pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
         let site = site(listener, key, Registry::new(), settings.tick)?;
         match settings.work {
             Work::Processes(scaling, processes) => {
-                let group = group(scaling, processes, watch::Sender::new(View::default()))?;
+                let group = group(*scaling, processes, watch::Sender::new(View::default()))?;
                 tidegate_controller::run(site, group, stop).await.context("the controller")
+            }
+            Work::Kubernetes(kubernetes) => {
+                let cluster = Cluster::connect(&kubernetes).await.map_err(|problem| loaded.wrong(problem))?;
+                tidegate_controller::run_on_kubernetes(site, cluster, stop).await.context("the controller")
             }
         }
     }))
@@ -56,6 +60,7 @@ pub(crate) fn site(
         key,
         registry,
         clock: clock::monotonic,
+        unix_clock: clock::unix_millis,
         tick,
     })
 }

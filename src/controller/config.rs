@@ -1,4 +1,5 @@
-//! Settings of the controller of one consumer group: the TOML form of an `IngestScaler`'s `spec`.
+//! Settings of the controller: of one consumer group, which is the TOML form of an `IngestScaler`'s `spec`; or where to
+//! find the `IngestScaler`s.
 //!
 //! [`Raw`] is what is written, [`Settings`] is what was checked. Names follow the API object, in snake case.
 
@@ -32,6 +33,9 @@ pub struct Raw {
     /// Time between two observations.
     #[serde(default = "default_tick", with = "humantime_serde")]
     pub tick: Duration,
+    /// Where the `IngestScaler`s are; then nothing below may be written: they say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<RawKubernetes>,
     /// The consumer group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<RawKafka>,
@@ -50,6 +54,16 @@ pub struct Raw {
     /// What is scaled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<RawTarget>,
+}
+
+/// `kubernetes`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawKubernetes {
+    /// Namespace whose `IngestScaler`s are worked on; nothing: the one that the controller's own access names.
+    pub namespace: Option<String>,
+    /// File that says how to reach the API server; nothing: the pod's own service account, or else `KUBECONFIG`.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// `kafka`.
@@ -170,7 +184,9 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub enum Work {
     /// One group, as processes of this machine.
-    Processes(GroupSettings, RawProcesses),
+    Processes(Box<GroupSettings>, RawProcesses),
+    /// What the `IngestScaler`s of a namespace say.
+    Kubernetes(RawKubernetes),
 }
 
 impl TryFrom<Raw> for Settings {
@@ -185,9 +201,53 @@ impl TryFrom<Raw> for Settings {
             return Err(Problem::new("tick", format!("{:?}", raw.tick), "200ms to 1m"));
         }
         let (key_file, tick) = (raw.key_file.clone(), raw.tick);
-        let work = of_processes(raw)?;
+        let work = match raw.kubernetes.clone() {
+            Some(kubernetes) => {
+                beside_kubernetes(&raw)?;
+                Work::Kubernetes(checked(kubernetes)?)
+            }
+            None => of_processes(raw)?,
+        };
         Ok(Self { listen, key_file, tick, work })
     }
+}
+
+/// Refuses settings of a group beside `kubernetes`: whoever writes both expects something of each.
+fn beside_kubernetes(raw: &Raw) -> Result<(), Problem> {
+    let written = [
+        ("kafka", raw.kafka.is_some()),
+        ("slo", raw.slo.is_some()),
+        ("replicas", raw.replicas.is_some()),
+        ("capacity", raw.capacity.is_some()),
+        ("behavior", raw.behavior.is_some()),
+        ("target", raw.target.is_some()),
+    ];
+    match written.into_iter().find(|(_, is_written)| *is_written) {
+        Some((key, _)) => {
+            Err(Problem::new(key, "{...}", "nothing beside [kubernetes]: the IngestScalers say it"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn checked(kubernetes: RawKubernetes) -> Result<RawKubernetes, Problem> {
+    if kubernetes.namespace.as_deref().is_some_and(|name| !is_dns_label(name)) {
+        let name = kubernetes.namespace.unwrap_or_default();
+        return Err(Problem::new(
+            "kubernetes.namespace",
+            format!("\"{name}\""),
+            "lower-case letters, digits and -, at most 63 (RFC 1123 label)",
+        ));
+    }
+    Ok(kubernetes)
+}
+
+fn is_dns_label(name: &str) -> bool {
+    let inner = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    (1..=63).contains(&name.len())
+        && name.chars().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 fn of_processes(raw: Raw) -> Result<Work, Problem> {
@@ -224,11 +284,17 @@ fn of_processes(raw: Raw) -> Result<Work, Problem> {
     if processes.command.as_os_str().is_empty() {
         return Err(Problem::new("target.processes.command", "", "a program"));
     }
-    Ok(Work::Processes(group, processes))
+    Ok(Work::Processes(Box::new(group), processes))
 }
 
 fn needed<T>(key: &'static str, value: Option<T>) -> Result<T, Problem> {
-    value.ok_or_else(|| Problem::new(key, "nothing", format!("a table [{key}]")))
+    value.ok_or_else(|| {
+        Problem::new(
+            key,
+            "nothing",
+            format!("a table [{key}]; or [kubernetes], where the IngestScalers say it"),
+        )
+    })
 }
 
 fn default_listen() -> String {
@@ -279,7 +345,8 @@ mod tests {
     #[test]
     fn what_is_not_written_has_its_default() {
         let settings = settings(GOOD).unwrap();
-        let Work::Processes(GroupSettings { policy, .. }, processes) = settings.work;
+        let Work::Processes(group, processes) = settings.work else { panic!("{:?}", settings.work) };
+        let policy = group.policy;
         assert_eq!(policy.min, 1);
         assert_eq!(policy.down_after, Duration::from_mins(1));
         assert_eq!(policy.commit_interval, Duration::from_secs(5));
@@ -299,12 +366,28 @@ mod tests {
             ("[slo]", "[capacity]\nper_replica = -5\n[slo]", "capacity.per_replica"),
             ("[kafka]", "listen = \"8081\"\n[kafka]", "listen"),
             ("[kafka]", "tick = \"1ms\"\n[kafka]", "tick"),
+            ("[kafka]", "[kubernetes]\n[kafka]", "kafka"),
             ("[slo]\n        delay = \"10s\"", "", "slo"),
         ] {
             assert!(GOOD.contains(from));
             let problem = settings(&GOOD.replace(from, to)).unwrap_err();
             assert_eq!(problem.key, key);
             assert!(!problem.allowed.is_empty());
+        }
+    }
+
+    #[test]
+    fn on_kubernetes_the_objects_say_what_to_scale() {
+        let work = |text: &str| settings(&format!("key_file = '/k'\n{text}")).map(|settings| settings.work);
+        let Ok(Work::Kubernetes(found)) = work("[kubernetes]") else { panic!("it is allowed") };
+        assert!(found.namespace.is_none() && found.kubeconfig.is_none());
+        let Ok(Work::Kubernetes(found)) = work("[kubernetes]\nnamespace = 'ingest'") else {
+            panic!("it is allowed")
+        };
+        assert_eq!(found.namespace.as_deref(), Some("ingest"));
+        for wrong in ["", "In", "-a", "a-", "a.b", &"a".repeat(64)] {
+            let problem = work(&format!("[kubernetes]\nnamespace = '{wrong}'")).unwrap_err();
+            assert_eq!(problem.key, "kubernetes.namespace");
         }
     }
 

@@ -16,6 +16,11 @@ impl Events {
         Self { metrics }
     }
 
+    /// Returns the controller's metrics.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Returns what writes the events of one scaler; dropping it takes the scaler's series away.
     pub(crate) fn of_scaler(&self, name: &str) -> ScalerEvents {
         ScalerEvents { metrics: self.metrics.clone(), own: self.metrics.of_scaler(name), said: None }

@@ -5,8 +5,9 @@
 //! work; they meet in `tidegate_core::wire`, in Kafka and over HTTP.
 //!
 //! Reading order: `scaler` (the loop of one group), `config`, `observe`, `reports`, `replicas`, `target`; `run` (one group
-//! beside HTTP).
+//! beside HTTP); on Kubernetes also `crd` (the API object) and `operator` (one scaler for each object).
 
+mod causes;
 pub mod config;
 pub mod crd;
 mod error;
@@ -14,6 +15,7 @@ mod events;
 mod http;
 mod metrics;
 mod observe;
+mod operator;
 mod replicas;
 mod reports;
 mod run;
@@ -27,7 +29,8 @@ pub use config::Settings;
 pub use error::Error;
 pub use metrics::Metrics;
 pub use observe::{KafkaGroup, Observe, Seen};
+pub use operator::Cluster;
 pub use reports::Reports;
-pub use run::{Group, Site, run};
+pub use run::{Group, Site, run, run_on_kubernetes};
 pub use scaler::GroupSettings;
 pub use view::View;

@@ -1,10 +1,10 @@
-//! The controller's metrics: registered once, written in `events`.
+//! The controller's metrics: registered once, written in `events` and `operator::events`.
 
 mod scaler;
 
 use std::sync::{Arc, Mutex};
 
-use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 use tidegate_core::scaling::{Bound, Reason};
 use tidegate_runtime::metrics::Registry;
 
@@ -14,6 +14,10 @@ pub(crate) use scaler::ScalerMetrics;
 const KINDS: [&str; 2] = ["gateway", "consumer"];
 /// What became of a report, as the label `outcome`.
 const OUTCOMES: [&str; 5] = ["taken", "late", "unauthorized", "refused", "full"];
+/// What is written to the API server about an object, as the label `what`.
+pub(crate) const WRITES: [&str; 2] = ["status", "event"];
+/// What became of it, as the label `outcome`.
+pub(crate) const WRITE_OUTCOMES: [&str; 2] = ["written", "failed"];
 /// Names the scaler: the consumer group of a settings file, or the `IngestScaler`. As many as there are of these.
 const SCALER: &str = "scaler";
 
@@ -37,6 +41,9 @@ pub struct Metrics {
     pub(crate) crashes: IntCounter,
     pub(crate) kills: IntCounter,
     pub(crate) reports: IntCounterVec,
+    pub(crate) scalers: IntGauge,
+    pub(crate) deaths: IntCounter,
+    pub(crate) writes: IntCounterVec,
     /// Scalers that write the series of a name: two of one name may overlap for a moment.
     users: Arc<Mutex<scaler::Users>>,
 }
@@ -70,6 +77,13 @@ impl Metrics {
             crashes: counter("replica_crashes_total", "Replicas that ended without being asked to.")?,
             kills: counter("replica_kills_total", "Replicas killed because they did not stop in time.")?,
             reports: counters("reports_total", "Reports of gateways and consumers.", &["kind", "outcome"])?,
+            scalers: IntGauge::with_opts(opts("scalers", "IngestScalers with a running scaler."))?,
+            deaths: counter("scaler_deaths_total", "Tasks that ended by themselves and were made again.")?,
+            writes: counters(
+                "object_writes_total",
+                "Writes of IngestScaler status and of Kubernetes Events.",
+                &["what", "outcome"],
+            )?,
             users: Arc::default(),
         };
         metrics.touch();
@@ -86,13 +100,15 @@ impl Metrics {
             &metrics.apply_failures,
             &metrics.crashes,
             &metrics.kills,
+            &metrics.deaths,
         ];
         for counter in counters {
             registry.register(Box::new(counter.clone()))?;
         }
-        for counters in [&metrics.decisions, &metrics.changes, &metrics.reports] {
+        for counters in [&metrics.decisions, &metrics.changes, &metrics.reports, &metrics.writes] {
             registry.register(Box::new(counters.clone()))?;
         }
+        registry.register(Box::new(metrics.scalers.clone()))?;
         Ok(metrics)
     }
 
@@ -107,6 +123,7 @@ impl Metrics {
         };
         each(&self.decisions, &Reason::ALL.map(Reason::as_str), &Bound::ALL.map(Bound::as_str));
         each(&self.reports, &KINDS, &OUTCOMES);
+        each(&self.writes, &WRITES, &WRITE_OUTCOMES);
         for direction in ["up", "down"] {
             self.changes.with_label_values(&[direction]);
         }

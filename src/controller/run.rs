@@ -1,6 +1,6 @@
 //! What every controller is: work on one or many groups, and an HTTP server beside it.
 
-use tidegate_core::time::Clock;
+use tidegate_core::time::{Clock, UnixMillis};
 use tidegate_runtime::admin::{self, Readiness};
 use tidegate_runtime::metrics::Registry;
 use tidegate_runtime::report::Key;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::http;
 use crate::observe::Observe;
+use crate::operator::{self, Cluster};
 use crate::scaler::{GroupSettings, Scaler, Shared};
 use crate::target::Target;
 use crate::view::View;
@@ -31,6 +32,8 @@ pub struct Site {
     pub registry: Registry,
     /// The monotonic clock.
     pub clock: Clock,
+    /// The wall clock, for what is written about objects.
+    pub unix_clock: fn() -> UnixMillis,
     /// Time between two looks at a group.
     pub tick: std::time::Duration,
 }
@@ -79,6 +82,22 @@ pub async fn run<O: Observe, T: Target>(
         );
     };
     beside_http(site, shared, readiness, work, shutdown).await
+}
+
+/// Scales what the IngestScalers of a namespace ask for, until `shutdown`. The replicas stay as they are.
+///
+/// # Errors
+/// If metrics are registered twice, or a task or the HTTP server ends by itself. An API server or a Kafka that is away is
+/// no error.
+pub async fn run_on_kubernetes(
+    site: Site,
+    cluster: Cluster,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let shared = Shared::new(&site.registry, site.clock)?;
+    let readiness = Readiness::new(&[operator::KUBERNETES]);
+    let operator = cluster.operator(shared.clone(), site.tick, site.unix_clock, readiness.clone());
+    beside_http(site, shared, readiness, async move |stop| operator.run(stop).await, shutdown).await
 }
 
 /// Runs `work` and the HTTP server; the end of one is the end of the other.

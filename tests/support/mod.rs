@@ -10,6 +10,7 @@ pub mod dir;
 mod door;
 pub mod fleet;
 pub mod image;
+pub mod install;
 pub mod kafka;
 pub mod kafka_proxy;
 pub mod parts;

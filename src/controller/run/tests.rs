@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tidegate_core::scaling::Reason;
 use tidegate_core::wire::{CONSUMER_REPORT_PATH, ConsumerReport, GATEWAY_REPORT_PATH};
-use tidegate_runtime::clock::monotonic;
+use tidegate_runtime::clock::{monotonic, unix_millis};
 use tidegate_runtime::report::{ReportError, Reporter};
 
 use super::*;
@@ -16,7 +16,14 @@ async fn reports_need_the_key_and_the_decision_can_be_read() {
     let (key, shutdown, registry) = (Key::generate(), CancellationToken::new(), Registry::new());
     let (kafka, target) = (Script::default(), Fake::default());
     let tick = Duration::from_millis(200);
-    let site = Site { listener, key: key.clone(), registry: registry.clone(), clock: monotonic, tick };
+    let site = Site {
+        listener,
+        key: key.clone(),
+        registry: registry.clone(),
+        clock: monotonic,
+        unix_clock: unix_millis,
+        tick,
+    };
     let group = Group { settings: settings(), observe: kafka.clone(), target: target.clone(), view };
     let running = tokio::spawn(run(site, group, shutdown.clone()));
     seen.wait_for(|view| view.ticks >= 2).await.unwrap();

@@ -2,6 +2,7 @@
 //!
 //! The load and what is looked at are the same whoever runs the consumers: processes of the controller, or a node.
 
+mod kubernetes;
 mod load;
 mod processes;
 mod watch;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kube::runtime::watcher;
 use tokio::time::timeout;
 
+use crate::causes::causes;
 use crate::target::{TargetError, TargetErrorKind};
 
 /// Longest time for one look or order. An API server that hangs must not hold up the loop.
@@ -74,18 +75,4 @@ pub(super) fn unwatched(resource: &str, namespace: &str, error: watcher::Error) 
             Some(TargetError::new(TargetErrorKind::Unsupported, format!("{resource} cannot be watched")))
         }
     }
-}
-
-/// Returns an error with everything that caused it: kube's own text often says only "service error".
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        let deeper_text = deeper.to_string();
-        if !text.contains(&deeper_text) {
-            text = format!("{text}: {deeper_text}");
-        }
-        cause = deeper.source();
-    }
-    text
 }
