@@ -88,7 +88,7 @@ impl Target for Kubernetes {
 
     async fn scale(&mut self, replicas: u32, now: Timestamp) -> Result<(), TargetError> {
         let Some(Read { mut scale, selector, .. }) = self.read.take() else {
-            let message = format!("{self} was not looked at since it was last scaled in vain");
+            let message = format!("{self} has to be looked at before it is scaled");
             return Err(TargetError::new(TargetErrorKind::Conflict, message));
         };
         let ordered = async {
