@@ -45,7 +45,7 @@ pub async fn install(cluster: &Cluster, namespace: &str, dir: &Path, settings: &
     let [address] = ports::free()?;
     fs::write(
         dir.join("controller.toml"),
-        format!("listen = '{address}'\nkey_file = '/etc/tidegate/key/key'\n{settings}\n[kubernetes]\n"),
+        format!("listen = '{address}'\nkey_file = '/run/tidegate/key'\n{settings}\n[kubernetes]\n"),
     )?;
     fs::write(dir.join("kustomization.yaml"), kustomization(namespace, address.port()))?;
     let folder = dir.to_str().context("a path in UTF-8")?;
@@ -73,14 +73,16 @@ images:
 - {{name: tidegate, newName: {}, newTag: {}}}
 generatorOptions: {{disableNameSuffixHash: true}}
 configMapGenerator:
-- {{name: tidegate-controller, behavior: replace, files: [controller.toml]}}
+- {{name: tidegate-controller, namespace: ingest, behavior: replace, files: [controller.toml]}}
 secretGenerator:
-- {{name: tidegate-key, files: [key]}}
+- {{name: tidegate-report-key, namespace: ingest, files: [key]}}
 patches:
 - target: {{kind: Deployment, name: tidegate-controller}}
   patch: |
     - {{op: add, path: /spec/template/spec/hostNetwork, value: true}}
     - {{op: add, path: /spec/template/spec/containers/0/imagePullPolicy, value: Never}}
+    - {{op: add, path: /spec/template/spec/containers/0/livenessProbe/httpGet/host, value: 127.0.0.1}}
+    - {{op: add, path: /spec/template/spec/containers/0/readinessProbe/httpGet/host, value: 127.0.0.1}}
     - {{op: replace, path: /spec/template/spec/containers/0/ports/0/containerPort, value: {port}}}
 ",
         MANIFESTS.join(", "),

@@ -128,7 +128,7 @@ spec:
         volumeMounts:
         - {{name: key, mountPath: /key}}
       volumes:
-      - {{name: key, secret: {{secretName: tidegate-key, defaultMode: 0440}}}}
+      - {{name: key, secret: {{secretName: tidegate-report-key, defaultMode: 0440}}}}
 ",
         image::TIDEGATE,
         installed.url
