@@ -101,6 +101,12 @@ impl Script {
         self.world().changes = broadcast::Sender::new(64);
     }
 
+    /// An API and its objects go, and all watches end.
+    pub(super) fn remove_api(&self, path: &'static str) {
+        self.world().objects.remove(path);
+        self.hang_up();
+    }
+
     /// The Deployment changes in something that is not its replicas.
     pub(super) fn touch(&self) {
         let mut world = self.world();

@@ -194,6 +194,16 @@ async fn an_api_server_without_keda_is_asked_for_it_now_and_then_and_believed() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn keda_that_was_removed_owns_nothing() {
+    let script = Script::new();
+    script.put(SCALED_OBJECTS, "mine", json!({}), points_at("consumer"));
+    let mut target = consumer(&script);
+    assert_eq!(kind(target.observe(at(100)).await), TargetErrorKind::Owned);
+    script.remove_api(SCALED_OBJECTS);
+    until(&mut target, |seen| seen.as_ref().ok().map(drop)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_target_that_does_not_exist_or_cannot_be_scaled_is_told_apart() {
     let script = Script::new();
     script.delete(DEPLOYMENTS, "consumer");
