@@ -4,11 +4,13 @@
 //! runs has joined its consumer group is not its business: Kafka and the consumers' reports tell.
 
 mod error;
+mod kubernetes;
 mod processes;
 
 use tidegate_core::time::Timestamp;
 
 pub use error::{TargetError, TargetErrorKind};
+pub use kubernetes::{Kubernetes, KubernetesTargets};
 pub use processes::LocalProcesses;
 
 /// Something that runs replicas of a consumer.
