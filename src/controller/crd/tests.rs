@@ -44,6 +44,13 @@ fn the_manifest_is_what_the_code_says() {
 }
 
 #[test]
+fn the_example_is_allowed() {
+    let manifest = include_str!("../../../charts/manifests/ingestscaler.yaml");
+    let example: IngestScaler = serde_saphyr::from_str(manifest).expect("an IngestScaler");
+    assert_eq!(GroupSettings::try_from(&example.spec).expect("it is allowed").topics.len(), 3);
+}
+
+#[test]
 fn what_is_not_written_has_the_policys_defaults() {
     let settings = settings(good()).expect("it is allowed");
     assert_eq!(settings.policy, Policy::new(Duration::from_secs(10), 1, 8));
