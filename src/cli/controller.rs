@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use tidegate_controller::config::{Raw, RawProcesses, Work};
 use tidegate_controller::target::LocalProcesses;
 use tidegate_controller::{Cluster, Group, GroupSettings, KafkaGroup, Settings, Site, View};
+use tidegate_core::time::Timestamp;
 use tidegate_runtime::clock;
 use tidegate_runtime::config::Problem;
 use tidegate_runtime::metrics::Registry;
@@ -38,10 +39,17 @@ pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
             }
             Work::Kubernetes(kubernetes) => {
                 let cluster = Cluster::connect(&kubernetes).await.map_err(|problem| loaded.wrong(problem))?;
+                let site = Site { clock: clock_that_pods_fit_in, ..site };
                 tidegate_controller::run_on_kubernetes(site, cluster, stop).await.context("the controller")
             }
         }
     }))
+}
+
+/// Reads the monotonic clock, counted from 30 days before this process: pods are older than their controller, and their
+/// times must not pile up at the clock's origin, where every start would look as if it had taken no time.
+fn clock_that_pods_fit_in() -> Timestamp {
+    clock::monotonic() + Duration::from_hours(30 * 24)
 }
 
 /// Puts together what every controller needs.

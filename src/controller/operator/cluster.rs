@@ -28,6 +28,9 @@ use crate::target::{Kubernetes, KubernetesTargets};
 /// Longest time to reach the API server.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
+/// Longest silence of an answer: longer than a watch in which nothing happens, which the API server ends after a minute.
+const SILENCE_MAX: Duration = Duration::from_secs(75);
+
 /// Access to the IngestScalers of one namespace.
 #[derive(Clone)]
 pub struct Cluster {
@@ -52,6 +55,9 @@ impl Cluster {
             None => inferred().await?,
         };
         config.connect_timeout = Some(CONNECT_MAX);
+        config.read_timeout = Some(SILENCE_MAX);
+        // Otherwise the time for which a connection lay idle would count.
+        config.reset_reader_on_write = true;
         let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|problem| {
             Problem::new("kubernetes", "{...}", format!("access that can be used ({problem})"))

@@ -105,6 +105,15 @@ impl Revival {
     }
 }
 
+/// Takes in that an object gets no scaler; said in the log only if it was not said `before`.
+fn refuse(keeper: &mut Keeper, name: &str, trouble: Trouble, before: Option<&Trouble>) -> Standing {
+    if before != Some(&trouble) {
+        Events::refused(name, trouble.kind.as_str(), &trouble.sentence());
+    }
+    keeper.refused = Some(trouble.clone());
+    Standing::Refused(trouble)
+}
+
 impl<P: Parts> Keepers<P> {
     pub(super) fn new(parts: P, office: Office, shared: Shared, tick: Duration) -> Self {
         Self {
@@ -170,15 +179,13 @@ impl<P: Parts> Keepers<P> {
         let mut standing = None;
         match verdict {
             Err(trouble) => {
-                if keeper.refused.as_ref() != Some(&trouble) {
-                    Events::refused(name, trouble.kind.as_str(), &trouble.sentence());
-                    standing = Some(Standing::Refused(trouble.clone()));
-                }
-                keeper.refused = Some(trouble);
+                let before = keeper.refused.take();
+                standing = Some(refuse(keeper, name, trouble, before.as_ref()));
             }
             Ok(mut wish) => {
                 wish.settings = wish.settings.looked_at_every(self.tick);
-                if keeper.refused.take().is_some() {
+                let before = keeper.refused.take();
+                if before.is_some() {
                     standing = Some(Standing::Waiting);
                 }
                 if let Some(running) = &mut keeper.scaler {
@@ -192,7 +199,9 @@ impl<P: Parts> Keepers<P> {
                     }
                     running.wish = wish;
                 } else if now >= keeper.revival.not_before && !self.is_taken(&wish.target) {
-                    standing = Some(self.start(keeper, entry, wish, now));
+                    let started = self.start(keeper, entry, wish, now);
+                    standing =
+                        Some(started.unwrap_or_else(|wrong| refuse(keeper, name, wrong, before.as_ref())));
                 }
             }
         }
@@ -218,18 +227,12 @@ impl<P: Parts> Keepers<P> {
         entry: &Entry,
         wish: Wish<ScaleTargetRef>,
         now: Timestamp,
-    ) -> Standing {
+    ) -> Result<Standing, Trouble> {
         let name = &entry.object.name;
-        let observe = match self.parts.observe(&wish.settings) {
-            Ok(observe) => observe,
-            Err(problem) => {
-                let trouble = Trouble::new(Kind::InvalidSpec, problem.to_string());
-                Events::refused(name, trouble.kind.as_str(), &trouble.sentence());
-                // Not before the spec changes; then the keeper is settled anew.
-                keeper.revival.died(now);
-                return Standing::Refused(trouble);
-            }
-        };
+        let observe = self
+            .parts
+            .observe(&wish.settings)
+            .map_err(|problem| Trouble::new(Kind::InvalidSpec, problem.to_string()))?;
         let target = self.parts.target(&wish.target_ref);
         let (settings, told) = watch::channel(wish.settings.clone());
         let (shows, view) = watch::channel(View::default());
@@ -246,7 +249,7 @@ impl<P: Parts> Keepers<P> {
         keeper.revival.started = now;
         self.events.started(name, &format!("{} {}", wish.target.kind, wish.target.name));
         keeper.scaler = Some(Running { wish, settings, stop });
-        Standing::Running(view)
+        Ok(Standing::Running(view))
     }
 
     fn hire(&mut self, entry: &Entry, now: Timestamp) -> Keeper {

@@ -17,6 +17,8 @@ use super::keepers::{Keepers, Parts};
 pub(crate) const KUBERNETES: &str = "kubernetes";
 /// How often an API server that failed is asked whether it is back: a watch that goes on says nothing by itself.
 const BACK_EVERY: Duration = Duration::from_secs(5);
+/// Time after which the API server ends a watch and is asked to go on: a connection that died silently is noticed so.
+const WATCH_SECS: u32 = 60;
 /// Time for the tasks to end. They wait for nothing but the answer to a request.
 const SHUT_DOWN_MAX: Duration = Duration::from_secs(5);
 
@@ -30,7 +32,8 @@ pub(super) async fn watching<P: Parts>(
     stop: CancellationToken,
 ) {
     let mut index = Index::default();
-    let mut objects = pin!(watcher(api.objects(), watcher::Config::default()).default_backoff());
+    let mut objects =
+        pin!(watcher(api.objects(), watcher::Config::default().timeout(WATCH_SECS)).default_backoff());
     let mut back: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
     loop {
         let changed = tokio::select! {
