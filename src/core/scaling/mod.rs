@@ -10,6 +10,7 @@ mod capacity;
 mod decide;
 mod demand;
 mod ewma;
+pub mod forecast;
 mod history;
 mod lag;
 mod num;

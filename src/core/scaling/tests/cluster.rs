@@ -241,7 +241,7 @@ impl Cluster {
 }
 
 /// Draws from the Poisson distribution; above 60 its normal approximation, whose error is far below what a tick sees.
-pub(super) fn poisson(rng: &mut StdRng, mean: f64) -> f64 {
+pub(in crate::scaling) fn poisson(rng: &mut StdRng, mean: f64) -> f64 {
     if mean > 60.0 {
         let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
         let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
