@@ -201,6 +201,7 @@ impl Cluster {
             stable: self.now > self.paused_until,
             cooperative: true,
             members: (0..members).map(assignment).collect(),
+            ..Group::default()
         };
         let busy = std::mem::take(&mut self.busy);
         let rng = &mut self.rng;
@@ -236,6 +237,7 @@ impl Cluster {
             offered: self.offered,
             busy: if self.tells == Tells::BusySeconds { reports } else { Vec::new() },
             started: std::mem::take(&mut self.started),
+            ..Observation::default()
         }
     }
 }
