@@ -54,7 +54,9 @@ impl GroupSettings {
                 "1 to 1000 names",
             ),
         ];
-        if let Some((_, key, value, allowed)) = rules.into_iter().find(|(holds, ..)| !holds) {
+        // The rule itself can go to none; waking up again is not built yet.
+        let some = (self.policy.min >= 1, "replicas.min", self.policy.min.to_string(), "1 to replicas.max");
+        if let Some((_, key, value, allowed)) = rules.into_iter().chain([some]).find(|(holds, ..)| !holds) {
             return Err(Problem::new(key, value, allowed));
         }
         self.policy

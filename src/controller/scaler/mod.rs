@@ -202,6 +202,7 @@ impl<O: Observe, T: Target> Scaler<O, T> {
             offered: heard.offered,
             busy: heard.busy,
             started,
+            ..Observation::default()
         }
     }
 
