@@ -7,6 +7,7 @@
 mod away;
 mod bad_input;
 mod change;
+mod first_write;
 mod owned;
 mod rights;
 mod site;
