@@ -5,7 +5,7 @@ CARGO ?= cargo
 # A failed test says what failed; a backtrace through the test runner under it helps nobody.
 export RUST_LIB_BACKTRACE ?= 0
 
-.PHONY: help demo test test-long check parts bench generate fmt build image cluster-up cluster-down
+.PHONY: help demo test test-long check parts bench bench-scale generate fmt build image cluster-up cluster-down
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,12 @@ bench: ## CPU per message of the gateway beside a bare loop; prints ratios of on
 	tools/parts kafka
 	$(CARGO) build --locked --release -p tidegate -p tidegate-bench
 	tools/with-kafka $${CARGO_TARGET_DIR:-target}/release/tidegate-bench floor
+
+# In a run of its own: a measurement shares the machine with nobody.
+bench-scale: ## from a burst to the first write to /scale on a real node, 2 x 20 bursts; prints two tables (3/4 h)
+	tools/parts
+	$(CARGO) build --locked -p tidegate
+	$(CARGO) test --locked -p tidegate-tests --test real -- --ignored --nocapture controller::first_write
 
 generate: build ## write anew what is made from the code: the definition of IngestScaler
 	$${CARGO_TARGET_DIR:-target}/debug/tidegate crd > charts/manifests/crd.yaml

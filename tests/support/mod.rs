@@ -3,6 +3,7 @@
 //! Everything here returns errors that name what happened, keeps its files in a directory that outlives
 //! a failed test, and ends what it started when it is dropped.
 
+pub mod access;
 pub mod cluster;
 pub mod deadline;
 pub mod device;

@@ -110,6 +110,60 @@ impl Controller {
     }
 }
 
+/// A running `tidegate controller` beside a cluster, which works on the IngestScalers of a namespace.
+#[derive(Debug)]
+pub struct Operator {
+    /// Its process.
+    pub process: Process,
+    url: String,
+}
+
+impl Operator {
+    /// Starts a controller with this access to the cluster, and waits until it answers over HTTP. `settings` is TOML beside
+    /// addresses, files and `[kubernetes]`. Settings file and output are `dir`/`name`.*; one that is started again under
+    /// the same name continues its log.
+    ///
+    /// # Errors
+    /// It does not start; shows its last output.
+    pub async fn start(
+        (dir, name): (&Path, &str),
+        kubeconfig: &Path,
+        namespace: &str,
+        settings: &str,
+    ) -> Result<Self> {
+        let key_file = dir.join(format!("{name}.key"));
+        if !key_file.exists() {
+            Key::generate().write(&key_file)?;
+        }
+        let mut settings: Table = toml::from_str(settings).context("settings of the test")?;
+        settings.insert("key_file".to_owned(), text(&key_file)?.into());
+        let kubernetes = table(&mut settings, "kubernetes")?;
+        kubernetes.insert("kubeconfig".to_owned(), text(kubeconfig)?.into());
+        kubernetes.insert("namespace".to_owned(), namespace.into());
+        for _ in 0..ATTEMPTS {
+            let [address] = ports::free()?;
+            settings.insert("listen".to_owned(), address.to_string().into());
+            let mut process = start_as("controller", name, dir, &settings)?;
+            if opens(&mut process, address).await? {
+                return Ok(Self { process, url: format!("http://{address}") });
+            }
+            if !process.stderr().contains("in use") {
+                bail!("the controller does not start\n{}", process.tail());
+            }
+        }
+        bail!("no port stayed free in {ATTEMPTS} attempts")
+    }
+
+    /// Returns whether it is ready, and what `/readyz` says.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn readyz(&self) -> Result<(bool, String)> {
+        let answer = reqwest::get(format!("{}/readyz", self.url)).await?;
+        Ok((answer.status().is_success(), answer.text().await?))
+    }
+}
+
 /// Returns the table of this name, made if need be.
 fn table<'a>(of: &'a mut Table, name: &str) -> Result<&'a mut Table> {
     let found = of.entry(name).or_insert_with(|| Value::Table(Table::new()));
@@ -120,11 +174,16 @@ fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path in UTF-8")
 }
 
-/// Starts `tidegate NAME -c DIR/NAME.toml` with these settings.
-fn start(name: &str, dir: &Path, settings: &Table) -> Result<Process> {
+/// Starts `tidegate COMMAND -c DIR/COMMAND.toml` with these settings.
+fn start(command: &str, dir: &Path, settings: &Table) -> Result<Process> {
+    start_as(command, command, dir, settings)
+}
+
+/// As [`start`], with files of another name.
+fn start_as(command: &str, name: &str, dir: &Path, settings: &Table) -> Result<Process> {
     let file = dir.join(format!("{name}.toml"));
     fs::write(&file, toml::to_string(settings)?)?;
-    Process::tidegate(name, dir, [name, "-c", text(&file)?])
+    Process::tidegate(name, dir, [command, "-c", text(&file)?])
 }
 
 /// Waits until the address accepts connections; false if the process ended before.
