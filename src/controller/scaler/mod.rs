@@ -53,7 +53,8 @@ pub(crate) struct Scaler<O, T> {
     target: T,
     shared: Shared,
     bursts: Bursts,
-    history: History,
+    /// Boxed: kilobytes of forecasts, which would otherwise make every future that holds a scaler as large.
+    history: Box<History>,
     starts: Starts,
     events: ScalerEvents,
     view: watch::Sender<View>,
@@ -77,7 +78,7 @@ impl<O: Observe, T: Target> Scaler<O, T> {
             observe,
             target,
             bursts: shared.reports.bursts(),
-            history: History::default(),
+            history: Box::default(),
             starts: Starts::default(),
             events: shared.events.of_scaler(name),
             _shown: shared.views.show(name, view.subscribe()),
