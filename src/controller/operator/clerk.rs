@@ -56,12 +56,19 @@ pub(super) struct Clerk {
 }
 
 impl Clerk {
-    /// Starts with the status `stored` in the object: after a restart nothing is written that is there already.
+    /// Starts with the status `stored` in the object: after a restart nothing is written that is there already, and the
+    /// trouble that it tells of was told as an event too.
     pub(super) fn new(stored: Option<IngestScalerStatus>, now: Timestamp) -> Self {
+        let mut notes = Notes::default();
+        for condition in stored.iter().flat_map(|stored| &stored.conditions) {
+            if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == condition.reason) {
+                notes.written(Subject::Trouble(kind), now);
+            }
+        }
         Self {
             written: stored,
             written_at: now,
-            notes: Notes::default(),
+            notes,
             turn: None,
             status_free: false,
             note_free: false,

@@ -20,6 +20,10 @@ use super::trouble::Trouble;
 use crate::crd::IngestScalerStatus;
 use crate::view::View;
 
+/// A scaler that has just begun knows neither rates nor delays. What the object says stands until this look, so that a
+/// restart does not make "met" to "unknown" and back.
+const LOOKS_TO_SETTLE: u64 = 3;
+
 /// What the clerk of an object is told about it.
 #[derive(Clone, Debug)]
 pub(super) struct Sheet {
@@ -112,6 +116,10 @@ impl Office {
                 let view = view.borrow_and_update().clone();
                 let troubles = clerk.lasting(Trouble::of_view(&view), now);
                 if view.decision.is_none() && troubles.is_empty() {
+                    return None;
+                }
+                let settling = view.changes == 0 && view.ticks < LOOKS_TO_SETTLE && troubles.is_empty();
+                if settling && clerk.written().is_some() {
                     return None;
                 }
                 clerk.see(&view, now);

@@ -368,3 +368,19 @@ async fn a_wrong_spec_is_named_in_the_status_and_a_corrected_one_is_worked_on() 
     let _: BTreeMap<String, Value> =
         serde_json::from_value(site.server.statuses("a").pop().unwrap()).unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn trouble_that_was_told_before_a_restart_is_not_told_again() {
+    let mut first = site();
+    let mut wrong = object("a", 1, "x", "g");
+    wrong["spec"]["replicas"] = json!({"min": 9, "max": 8});
+    first.put(wrong.clone());
+    first.pass(Duration::from_mins(1)).await;
+    assert_eq!(first.server.events(), ["InvalidSpec"]);
+    let mut again = site();
+    wrong["status"] = first.server.statuses("a").pop().unwrap();
+    again.put(wrong);
+    again.pass(Duration::from_mins(1)).await;
+    assert_eq!(again.server.statuses("a"), [] as [Value; 0]);
+    assert_eq!(again.server.events(), [] as [String; 0]);
+}
