@@ -9,10 +9,32 @@
 
 #![forbid(unsafe_code)]
 
+mod base;
+mod catalog;
 pub mod disk;
 mod format;
+mod full;
+mod health;
 mod ids;
+mod keep;
+mod read;
+mod recover;
+mod scan;
+mod settings;
+mod stats;
+#[cfg(test)]
+mod testing;
+mod topics;
+mod write;
 
+pub use base::{Next, Who};
 pub use format::frame::{Flags, Frame, headers, put_header};
 pub use format::{FORMAT, OLDEST_FORMAT};
+pub use full::{Counters, Level, Policy, SHED_PERCENT, Verdict, decide};
+pub use health::{FullReason, Health};
 pub use ids::{GatewayId, LaneId, Position, RouteId, SHARDS, SegmentId, TopicId};
+pub use read::{Ask, Room, Sink, Stored};
+pub use recover::{Boot, Finding, LaneReport, OpenError, Report};
+pub use settings::{DEAD_LETTER, RawLane, RawPolicy, RawSettings, Settings, WrongSetting};
+pub use stats::{Stats, Wear};
+pub use write::{Record, Refused, RefusedBecause};

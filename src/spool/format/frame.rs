@@ -217,18 +217,21 @@ pub(crate) fn len_from_head(seal: Seal, bytes: &[u8]) -> Option<usize> {
     (marker == seal.marker() && len > 0).then_some(HEAD_BYTES + len)
 }
 
-/// Reads the frame that `bytes` are; `None` if it is damaged.
-pub(crate) fn decode(seal: Seal, bytes: &[u8]) -> Option<Part<'_>> {
-    let (head, body) = bytes.split_first_chunk::<HEAD_BYTES>()?;
-    let len: [u8; 4] = head[4..8].try_into().ok()?;
-    let crc = u32::from_le_bytes(head[8..12].try_into().ok()?);
-    if head[..4] != seal.marker()
-        || u32::from_le_bytes(len) as usize != body.len()
-        || seal.crc(len, body) != crc
-    {
-        return None;
-    }
-    let mut fields = Fields(body);
+/// Returns whether `bytes` are a whole frame, of a kind that is known.
+pub(crate) fn is_whole(seal: Seal, bytes: &[u8]) -> bool {
+    let checked = || {
+        let (head, body) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let mut fields = Fields(head);
+        let (marker, len) = (fields.array()?, fields.array()?);
+        let fits = marker == seal.marker() && u32::from_le_bytes(len) as usize == body.len();
+        (fits && fields.u32()? == seal.crc(len, body)).then(|| parse(bytes))?
+    };
+    checked().is_some()
+}
+
+/// Reads a frame that is known to be whole; `None` if its fields contradict each other.
+pub(crate) fn parse(bytes: &[u8]) -> Option<Part<'_>> {
+    let mut fields = Fields(bytes.get(HEAD_BYTES..)?);
     match fields.u8()? {
         KIND_RECORD => record(fields).map(Part::Record),
         KIND_COMMIT => Some(Part::Commit { committed_to: fields.u64()? }),

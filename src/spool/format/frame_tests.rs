@@ -2,6 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn decode(seal: Seal, bytes: &[u8]) -> Option<Part<'_>> {
+    is_whole(seal, bytes).then(|| parse(bytes))?
+}
+
 fn frame<'a>(key: Option<&'a [u8]>, headers: &'a [u8], payload: &'a [u8]) -> Frame<'a> {
     Frame {
         shard: 63,
