@@ -23,7 +23,7 @@ pub(crate) const CURSOR: &str = "cursor";
 
 /// When a step function wants to be called again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Next {
+pub(crate) enum Next {
     /// At once: there is more to do.
     Now,
     /// At that time, or when something happens.
@@ -85,7 +85,7 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    fn new(lanes: usize) -> Self {
+    pub(crate) fn new(lanes: usize) -> Self {
         Self { lanes: Mutex::new(vec![Health::Ok; lanes]), commit_since_ns: AtomicU64::new(u64::MAX) }
     }
 
@@ -125,34 +125,11 @@ pub(crate) struct Base<D> {
     pub(crate) foreign_lanes: Vec<LaneCursor>,
     pub(crate) status: Status,
     pub(crate) stats: Mutex<Stats>,
-    random: AtomicU64,
+    /// State of the generator of salts.
+    pub(crate) random: AtomicU64,
 }
 
 impl<D: Disk> Base<D> {
-    pub(crate) fn new(
-        disk: D,
-        settings: Settings,
-        lanes: Vec<Lane>,
-        topics: Topics,
-        who: Who,
-        machine_boot: [u8; 16],
-        foreign_lanes: Vec<LaneCursor>,
-        random: u64,
-    ) -> Self {
-        Self {
-            status: Status::new(lanes.len()),
-            disk,
-            settings,
-            lanes,
-            topics: Mutex::new(topics),
-            who: Mutex::new(who),
-            machine_boot,
-            foreign_lanes,
-            stats: Mutex::default(),
-            random: AtomicU64::new(random),
-        }
-    }
-
     /// Returns a salt for a new segment (splitmix64, Steele et al. 2014, of the seed that the spool was opened with).
     pub(crate) fn salt(&self) -> u32 {
         let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);

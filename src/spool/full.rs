@@ -72,11 +72,10 @@ pub const fn decide(policy: Policy, level: Level, acknowledged: bool, oldest_can
     match policy {
         Policy::ShedQos0First if level.is_nearly_full() && !acknowledged => Verdict::Shed,
         _ if !level.is_full() => Verdict::Store,
-        Policy::Block | Policy::ShedQos0First => Verdict::Wait,
         Policy::Reject => Verdict::Reject,
         // Room is being made; taken in meanwhile is what fits the reserve.
         Policy::DropOldest { .. } if oldest_can_go && !level.disk_full => Verdict::Store,
-        Policy::DropOldest { .. } => Verdict::Wait,
+        Policy::Block | Policy::ShedQos0First | Policy::DropOldest { .. } => Verdict::Wait,
     }
 }
 

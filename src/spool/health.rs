@@ -8,7 +8,7 @@ pub(crate) const SLOW_COMMIT: Duration = Duration::from_secs(10);
 /// So many faults ...
 const DOWN_AFTER: usize = 3;
 /// ... within this make a lane DISK-DOWN.
-const DOWN_WITHIN: Duration = Duration::from_secs(60);
+const DOWN_WITHIN: Duration = Duration::from_mins(1);
 /// A disk that is down is tried again so often.
 pub(crate) const DOWN_RETRY: Duration = Duration::from_secs(30);
 /// A single fault is followed by another try this much later.

@@ -12,6 +12,7 @@
 mod base;
 mod catalog;
 pub mod disk;
+mod expiry;
 mod format;
 mod full;
 mod health;
@@ -21,13 +22,15 @@ mod read;
 mod recover;
 mod scan;
 mod settings;
+mod spool;
 mod stats;
 #[cfg(test)]
 mod testing;
 mod topics;
 mod write;
 
-pub use base::{Next, Who};
+pub use base::Who;
+pub use expiry::{Clocks, lifetime_left_s};
 pub use format::frame::{Flags, Frame, headers, put_header};
 pub use format::{FORMAT, OLDEST_FORMAT};
 pub use full::{Counters, Level, Policy, SHED_PERCENT, Verdict, decide};
@@ -36,5 +39,6 @@ pub use ids::{GatewayId, LaneId, Position, RouteId, SHARDS, SegmentId, TopicId};
 pub use read::{Ask, Room, Sink, Stored};
 pub use recover::{Boot, Finding, LaneReport, OpenError, Report};
 pub use settings::{DEAD_LETTER, RawLane, RawPolicy, RawSettings, Settings, WrongSetting};
+pub use spool::{Backlog, Clock, Open, Spool, open};
 pub use stats::{Stats, Wear};
 pub use write::{Record, Refused, RefusedBecause};

@@ -23,8 +23,10 @@ fn frames(count: u64) -> (Vec<u8>, usize) {
     (bytes, len)
 }
 
+type Range = (u64, u64);
+
 /// The numbers of the whole frames, and the holes; ends at the end.
-fn walk(scan: &mut Scan<MemoryFile>) -> (Vec<u64>, Vec<(u64, u64)>, (u64, bool)) {
+fn walk(scan: &mut Scan<MemoryFile>) -> (Vec<u64>, Vec<Range>, (u64, bool)) {
     let (mut numbers, mut holes) = (Vec::new(), Vec::new());
     loop {
         match scan.next().unwrap() {

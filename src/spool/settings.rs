@@ -31,7 +31,7 @@ pub struct RawSettings {
     pub pool_bytes: u64,
     /// Largest record, with key and headers.
     pub max_record_bytes: u64,
-    /// Least time from one commit to the next: 0 on NVMe, 20 ms on SD cards.
+    /// Least time from one commit to the next: 0 on `NVMe`, 20 ms on SD cards.
     #[serde(with = "humantime_serde")]
     pub commit_interval_min: Duration,
     /// What is left to others on the file system.
@@ -128,7 +128,8 @@ impl Settings {
     /// Returns the lane for dead letters: the last.
     #[must_use]
     pub fn dead_letter(&self) -> crate::LaneId {
-        self.lane(DEAD_LETTER).expect("checking the settings adds it")
+        let last = self.lanes.len().saturating_sub(1);
+        crate::LaneId(u8::try_from(last).unwrap_or(u8::MAX))
     }
 
     /// Bytes that each lane keeps free for what is in memory: the pool, with what is lost at the ends of segments, and

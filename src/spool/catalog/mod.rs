@@ -12,9 +12,10 @@ pub(crate) use segment::{Segment, SpanExt, topic_of};
 use crate::format::cursor::Mark;
 use crate::full::{self, Level};
 use crate::ids::{Position, RouteId, SegmentId, TopicId};
+use crate::spool::Backlog;
 
 /// How long a record must have been done before a broker's page cache is trusted to be on its disk.
-pub(crate) const SAFE_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const SAFE_AFTER: Duration = Duration::from_mins(1);
 
 /// A route's marks, and the one that is growing old.
 #[derive(Clone, Copy, Debug, Default)]
@@ -139,6 +140,21 @@ impl Catalog {
     /// Returns the bytes of a segment that are still needed; an estimate where a span is partly done.
     pub(crate) fn live_bytes(&self, segment: &Segment) -> u64 {
         segment.spans.iter().map(|(route, span)| span.bytes_after(self.needed_after(*route))).sum()
+    }
+
+    /// Returns the routes with records that are not done.
+    pub(crate) fn backlog(&self) -> Vec<Backlog> {
+        let mut waiting: BTreeMap<RouteId, Backlog> = BTreeMap::new();
+        for (route, span) in self.segments.values().flat_map(|segment| &segment.spans) {
+            let done = self.mark(*route).done;
+            if span.last > done {
+                let new = || Backlog { route: *route, done, last: Position::START, bytes: 0 };
+                let backlog = waiting.entry(*route).or_insert_with(new);
+                backlog.last = span.last.max(backlog.last);
+                backlog.bytes += span.bytes_after(done);
+            }
+        }
+        waiting.into_values().collect()
     }
 
     /// Returns the bytes that the lane takes on the disk.

@@ -67,6 +67,7 @@ struct State {
     foreign: u64,
     faults: Faults,
     syncs: u64,
+    opened: u64,
     operations: u64,
     dead: bool,
 }
@@ -85,7 +86,7 @@ pub(crate) struct MemoryFile {
 impl MemoryDisk {
     pub(crate) fn new(capacity: u64) -> Self {
         let folders = BTreeMap::from([(String::new(), Folder::default())]);
-        Self(Arc::new(Mutex::new(State { capacity, folders, ..State::default() })))
+        Self(Arc::new(Mutex::new(State { folders, capacity, ..State::default() })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -106,8 +107,9 @@ impl MemoryDisk {
         self.state().syncs
     }
 
-    pub(crate) fn used(&self) -> u64 {
-        self.state().used()
+    /// How many files were opened.
+    pub(crate) fn opened(&self) -> u64 {
+        self.state().opened
     }
 
     /// Cuts the power and brings it back: the disk that the next boot finds. `random` says, each time it is asked,
@@ -237,7 +239,7 @@ impl Inode {
             Self::apply(&mut durable, change, || match mood {
                 0 => false,
                 1 => true,
-                _ => random() % 2 == 0,
+                _ => random().is_multiple_of(2),
             });
         }
         Self { seen: durable.clone(), durable, unsynced: Vec::new() }
@@ -252,7 +254,7 @@ impl Folder {
             let happens = match mood {
                 0 => false,
                 1 => true,
-                _ => random() % 2 == 0,
+                _ => random().is_multiple_of(2),
             };
             if !happens {
                 continue;
@@ -319,7 +321,10 @@ impl Disk for MemoryDisk {
     }
 
     fn open(&self, path: &str) -> io::Result<MemoryFile> {
-        let inode = usize::try_from(self.state().inode(path)?).unwrap();
+        let mut state = self.state();
+        state.opened += 1;
+        let inode = usize::try_from(state.inode(path)?).unwrap();
+        drop(state);
         Ok(MemoryFile { disk: self.clone(), inode })
     }
 

@@ -11,15 +11,13 @@ use std::io;
 
 pub use real::RealDisk;
 
-/// A folder of files, and one level of folders in it.
+/// A folder of files, and one level of folders in it. All errors are whatever the file system says.
+#[expect(clippy::missing_errors_doc, reason = "the same sentence for every method")]
 pub trait Disk: Clone + Send + Sync + 'static {
     /// An open file.
     type File: File;
 
     /// Makes a folder durable; one that is there already is fine.
-    ///
-    /// # Errors
-    /// Whatever the file system says; so for all methods here.
     fn make_folder(&self, folder: &str) -> io::Result<()>;
 
     /// Returns the names in a folder (`""` is the spool's own), in any order.
@@ -48,12 +46,11 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn free_bytes(&self) -> io::Result<u64>;
 }
 
-/// An open file. Positions are explicit, so that one file can be read and written at once.
+/// An open file. Positions are explicit, so that one file can be read and written at once. All errors are whatever
+/// the file system says.
+#[expect(clippy::missing_errors_doc, reason = "the same sentence for every method")]
 pub trait File: Send + Sync + 'static {
     /// Returns the file's length.
-    ///
-    /// # Errors
-    /// Whatever the file system says; so for all methods here.
     fn bytes(&self) -> io::Result<u64>;
 
     /// Reads until the buffer is full or the file ends; returns how much was read.

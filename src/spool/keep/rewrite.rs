@@ -59,7 +59,10 @@ impl<D: Disk> Rewrite<D> {
         let path = format!("{}{UNFINISHED}", shared.path(id));
         let _ = base.disk.remove(&path);
         let out = base.disk.create(&path, 0).ok()?;
-        out.write_at(&header, 0).ok()?;
+        if out.write_at(&header, 0).is_err() {
+            let _ = base.disk.remove(&path);
+            return None;
+        }
         let written = header.len() as u64;
         new.frames = (written, written);
         let scan = Scan::new(Arc::new(file), old.seal(), old.frames.0, old.frames.1);

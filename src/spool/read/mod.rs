@@ -132,6 +132,10 @@ impl<D: Disk> Reader<D> {
         }
     }
 
+    pub(crate) const fn lane(&self) -> LaneId {
+        self.lane
+    }
+
     /// Number of parked routes.
     pub(crate) fn parked(&self) -> usize {
         self.progress.parked.len()

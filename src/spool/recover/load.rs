@@ -79,6 +79,17 @@ fn read<F: File>(file: &F, at: u64, len: usize) -> Option<Vec<u8>> {
     (read == len).then_some(buffer)
 }
 
+/// What is known of a segment before it is scanned.
+pub(super) struct Known<'a> {
+    pub(super) lane: &'a str,
+    /// Where it was abandoned.
+    pub(super) ends_at: Option<u64>,
+    /// Up to where the cursor knows it to be durable.
+    pub(super) committed: u64,
+    /// The last position of each route in earlier segments.
+    pub(super) last: &'a HashMap<RouteId, Position>,
+}
+
 /// What scans add up to.
 #[derive(Debug, Default)]
 pub(super) struct Scanned {
@@ -87,24 +98,21 @@ pub(super) struct Scanned {
 }
 
 impl<F: File> OpenEnded<F> {
-    /// Reads the whole segment. `ends_at`: where it was abandoned; `committed`: up to where the cursor knows it to
-    /// be durable; `last`: the last position of each route in earlier segments.
+    /// Reads the whole segment.
     pub(super) fn scan(
         mut self,
-        lane: &str,
-        ends_at: Option<u64>,
-        committed: u64,
-        last: &HashMap<RouteId, Position>,
+        known: &Known<'_>,
         topics: &mut Topics,
         findings: &mut Findings,
         scanned: &mut Scanned,
     ) -> io::Result<Segment> {
+        let Known { ends_at, last, .. } = *known;
         let start = self.segment.frames.0;
         let end = ends_at.unwrap_or(self.segment.file_bytes).min(self.segment.file_bytes).max(start);
         // Before an abandoned segment's end everything is durable.
-        let mut durable = if ends_at.is_some() { end } else { committed.min(end) };
+        let mut durable = if ends_at.is_some() { end } else { known.committed.min(end) };
         let mut walk = Scan::new(Arc::clone(&self.file), self.segment.seal(), start, end).go_blind();
-        let (id, lane) = (self.segment.id, lane.to_owned());
+        let (id, lane) = (self.segment.id, known.lane.to_owned());
         let mut seen_all_commits = false;
         scanned.bytes += end - start;
         let (at, torn) = loop {

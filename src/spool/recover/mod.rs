@@ -8,9 +8,10 @@ mod report;
 mod survey;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
-use crate::base::{Base, IDENTITY, Lane, Who};
+use crate::base::{Base, IDENTITY, Lane, Status, Who};
 use crate::disk::{self, Disk, File as _};
 use crate::format::identity::Identity;
 use crate::ids::{GatewayId, LaneId, SHARDS};
@@ -85,8 +86,18 @@ pub(crate) fn recover<D: Disk>(disk: D, settings: Settings, boot: &Boot) -> Resu
         Report { who, lanes: reports, findings: survey.findings.kept, more_findings: survey.findings.more };
     let (_, seed) = halves(boot.random);
     let seed = u64::from_le_bytes(seed[..8].try_into().expect("eight of sixteen"));
-    let base =
-        Base::new(disk, settings, lanes, survey.topics, who, boot.machine_boot, survey.foreign_lanes, seed);
+    let base = Base {
+        status: Status::new(lanes.len()),
+        stats: Mutex::default(),
+        topics: Mutex::new(survey.topics),
+        who: Mutex::new(who),
+        machine_boot: boot.machine_boot,
+        foreign_lanes: survey.foreign_lanes,
+        random: AtomicU64::new(seed),
+        disk,
+        settings,
+        lanes,
+    };
     Ok(Opened { base: Arc::new(base), next_segments, report })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
-use super::load::{Loaded, OpenEnded, Scanned, load};
+use super::load::{Known, Loaded, OpenEnded, Scanned, load};
 use super::report::{Finding, Findings, LaneReport};
 use crate::base::{CURSOR, IDENTITY};
 use crate::catalog::Catalog;
@@ -72,8 +72,9 @@ pub(crate) fn survey<D: Disk>(disk: &D, lanes: &[String]) -> io::Result<Survey> 
             findings.push(Finding::Leftover(name.clone()));
             leftovers.push(name);
         } else if !lanes.contains(&name) && ![IDENTITY, CURSOR, LOCK, BALLAST].contains(&name.as_str()) {
-            let holds_log =
-                disk.names(&name).is_ok_and(|names| names.iter().any(|name| name.ends_with(".seg")));
+            let holds_log = disk
+                .names(&name)
+                .is_ok_and(|names| names.iter().any(|name| SegmentId::from_file_name(name).is_some()));
             findings.push(if holds_log { Finding::ForeignLane(name) } else { Finding::UnknownFile(name) });
         }
     }
@@ -228,9 +229,9 @@ impl SurveyedLane {
             if let Some(end) = ends_at {
                 self.catalog.abandoned.insert(id, end);
             }
+            let known = Known { lane: name, ends_at, committed, last: &last };
             // A scan is blind to what cannot be read, so it has no errors of its own.
-            if let Ok(segment) = segment.scan(name, ends_at, committed, &last, topics, findings, &mut scanned)
-            {
+            if let Ok(segment) = segment.scan(&known, topics, findings, &mut scanned) {
                 self.unsealed.push(id);
                 self.catalog.segments.insert(id, segment);
             }

@@ -178,6 +178,7 @@ impl<D: Disk, R: Record> Writer<D, R> {
         self.base.stats(|stats| {
             stats.commits += 1;
             stats.records += batch.written.len() as u64;
+            stats.spared_records += (batch.count - batch.written.len()) as u64;
             stats.record_bytes += record_bytes;
         });
     }
