@@ -18,6 +18,7 @@ mod full;
 mod health;
 mod ids;
 mod keep;
+mod look;
 mod read;
 mod recover;
 mod scan;
@@ -36,6 +37,10 @@ pub use format::{FORMAT, OLDEST_FORMAT};
 pub use full::{Counters, Level, Policy, SHED_PERCENT, Verdict, decide};
 pub use health::{FullReason, Health};
 pub use ids::{GatewayId, LaneId, Position, RouteId, SHARDS, SegmentId, TopicId};
+pub use look::{
+    ExportOptions, Exported, Inspection, LaneInspection, RouteInspection, Verification, export, inspect,
+    verify,
+};
 pub use read::{Ask, Room, Sink, Stored};
 pub use recover::{Boot, Finding, LaneReport, OpenError, Report};
 pub use settings::{DEAD_LETTER, RawLane, RawPolicy, RawSettings, Settings, WrongSetting};

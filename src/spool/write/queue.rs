@@ -151,7 +151,7 @@ impl<R: Record> Queue<R> {
     /// Takes a record and returns its ticket: settled once [`Self::settled`] of its lane and shard is above it.
     pub(crate) fn submit(
         &self,
-        lane: LaneId,
+        id: LaneId,
         content: Content<R>,
     ) -> Result<u64, (Content<R>, RefusedBecause)> {
         let (route, position, bytes, key_bytes) = {
@@ -167,11 +167,11 @@ impl<R: Record> Queue<R> {
         let mut inner = lock(&self.inner);
         let because = if inner.closed {
             Some(RefusedBecause::Closed)
-        } else if inner.lanes[lane.index()].down {
+        } else if inner.lanes[id.index()].down {
             Some(RefusedBecause::Down)
         } else if inner.bytes + bytes > self.bound_bytes {
             Some(RefusedBecause::QueueFull)
-        } else if inner.lanes[lane.index()].last.get(&route).is_some_and(|last| *last >= position) {
+        } else if inner.lanes[id.index()].last.get(&route).is_some_and(|last| *last >= position) {
             Some(RefusedBecause::OutOfOrder)
         } else {
             None
@@ -181,7 +181,7 @@ impl<R: Record> Queue<R> {
         }
         inner.bytes += bytes;
         inner.rung = true;
-        let lane = &mut inner.lanes[lane.index()];
+        let lane = &mut inner.lanes[id.index()];
         lane.last.insert(route, position);
         let next = &mut lane.next_ticket[usize::from(route.shard)];
         let ticket = *next;
