@@ -6,6 +6,7 @@ mod controller;
 mod exit;
 mod gateway;
 mod settings;
+mod spool;
 mod stop;
 mod up;
 
@@ -35,6 +36,8 @@ enum Command {
     Consume(consume::Args),
     /// Checks a settings file without opening a port.
     Check(check::Args),
+    /// Looks at a spool on the disk: inspect, verify, export.
+    Spool(spool::Args),
 }
 
 fn main() -> ExitCode {
@@ -59,5 +62,6 @@ fn main() -> ExitCode {
         Command::Controller(args) => controller::run(&args),
         Command::Consume(args) => consume::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Spool(args) => spool::run(args),
     })
 }

@@ -5,10 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::catalog::Catalog;
-use crate::disk::{self, Disk};
+use crate::disk::Disk;
 use crate::format::cursor::LaneCursor;
 use crate::format::header::Header;
-use crate::format::identity::Identity;
 use crate::full::Policy;
 use crate::health::{Health, SLOW_COMMIT};
 use crate::ids::{GatewayId, LaneId, SegmentId};
@@ -136,16 +135,6 @@ impl<D: Disk> Base<D> {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         Header::salt_from(u32::try_from((z ^ (z >> 31)) >> 32).expect("32 bits are left"))
-    }
-
-    /// Makes sure that this boot's epoch is on the disk, which must be so before the first record of the boot is.
-    pub(crate) fn write_epoch(&self) -> std::io::Result<()> {
-        let who = *lock(&self.who);
-        if !who.durable {
-            disk::replace(&self.disk, "", IDENTITY, &Identity::new(who.spool, who.epoch).encode())?;
-            lock(&self.who).durable = true;
-        }
-        Ok(())
     }
 
     pub(crate) fn stats(&self, change: impl FnOnce(&mut Stats)) {

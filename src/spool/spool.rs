@@ -25,6 +25,9 @@ use crate::write::{Content, DeadLetter, Queue, Record, Refused, RefusedBecause, 
 /// Reads a monotonic clock: time since an origin of the process's own.
 pub type Clock = fn() -> Duration;
 
+/// Kept of the text that says why a record is a dead letter.
+const MAX_ERROR_BYTES: usize = 256;
+
 /// A thread that waits looks up at least this often, so that nothing depends on a bell alone.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
@@ -166,7 +169,8 @@ impl<D: Disk, R: Record> Spool<D, R> {
         put_header(&mut headers, "tg-src", source.as_bytes());
         put_header(&mut headers, "tg-epoch", frame.position.epoch.to_string().as_bytes());
         put_header(&mut headers, "tg-seq", frame.position.seq.to_string().as_bytes());
-        put_header(&mut headers, "tg-error", error.as_bytes());
+        let error = &error.as_bytes()[..error.len().min(MAX_ERROR_BYTES)];
+        put_header(&mut headers, "tg-error", error);
         let seq = self.dead_letters.fetch_add(1, Ordering::Relaxed) + 1;
         let letter = DeadLetter {
             route: frame.route(),

@@ -117,8 +117,8 @@ impl Segment {
         }
     }
 
-    /// Adds a record of `bytes` to what the segment holds.
-    pub(crate) fn add(&mut self, route: RouteId, frame: &Frame<'_>, bytes: u64) {
+    /// Adds a record of `bytes` to what the segment holds; false if its route is further already: then it stands twice.
+    pub(crate) fn add(&mut self, route: RouteId, frame: &Frame<'_>, bytes: u64) -> bool {
         self.newest_unix_ms = self.newest_unix_ms.max(frame.time_unix_ms);
         let acknowledged = u32::from(frame.flags.has(Flags::ACKNOWLEDGED));
         match self.spans.entry(route) {
@@ -128,12 +128,16 @@ impl Segment {
             }
             Entry::Occupied(mut occupied) => {
                 let span = occupied.get_mut();
-                span.last = span.last.max(frame.position);
+                if frame.position <= span.last {
+                    return false;
+                }
+                span.last = frame.position;
                 span.count += 1;
                 span.acknowledged += acknowledged;
                 span.bytes += bytes;
             }
         }
+        true
     }
 
     /// Returns how many records it holds.

@@ -20,6 +20,8 @@ pub(crate) struct Faults {
     pub(crate) failing_syncs: u32,
     /// So many of the next writes fail half-way.
     pub(crate) failing_writes: u32,
+    /// So many of the next writes find no room.
+    pub(crate) writes_without_room: u32,
     /// So many of the next folder syncs fail.
     pub(crate) failing_folder_syncs: u32,
     /// So many of the next reads fail.
@@ -396,6 +398,9 @@ impl File for MemoryFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         state.change()?;
+        if spend(&mut state.faults.writes_without_room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let fails = spend(&mut state.faults.failing_writes);
         let bytes = if fails { &bytes[..bytes.len() / 2] } else { bytes };
         let at = usize::try_from(offset).unwrap();

@@ -181,6 +181,22 @@ fn a_full_disk_is_noticed_before_it_is_too_late_for_what_is_in_memory() {
     assert!(rig.base.lanes[0].catalog().disk_full);
 }
 
+#[test]
+fn a_segment_that_is_only_begun_is_in_no_cursor() {
+    let mut rig = Rig::new();
+    rig.keep();
+    rig.append(LIVE, 1, 100);
+    rig.disk.faults(|faults| faults.writes_without_room = 1);
+    rig.commit();
+    rig.base.lanes[0].catalog().changed = true;
+    rig.keep();
+    assert_eq!(rig.segments(), 1);
+    // Its name was never synced: were it listed, it would be missed now.
+    assert_eq!(rig.cut_hard().report.findings, []);
+    rig.commit();
+    assert_eq!(rig.settled(LIVE), 1);
+}
+
 /// A full lane under `drop-oldest`, QoS 0 and QoS 1 in turn; what is left of each after housekeeping.
 fn drop_oldest(allow_acked_loss: bool) -> (Rig, usize, usize) {
     let settings = settings(RawPolicy::DropOldest, allow_acked_loss);

@@ -64,7 +64,7 @@ pub fn verify<D: Disk>(disk: &D) -> io::Result<Verification> {
                         found.records += u64::from(matches!(scan.part(at, next), Part::Record(_)));
                     }
                     Item::Hole { from, to } => {
-                        found.damage.push(format!("{path}: damaged from {from} to {to}"))
+                        found.damage.push(format!("{path}: damaged from {from} to {to}"));
                     }
                     Item::End { at, .. } => {
                         if at < end {

@@ -160,12 +160,10 @@ impl<F: File> OpenEnded<F> {
             Part::Record(frame) => {
                 let Some(topic) = topic_of(&self.segment.topics, frame.topic) else { return };
                 let route = RouteId { topic, ..frame.route() };
-                let earlier =
-                    last.get(&route).copied().max(self.segment.spans.get(&route).map(|span| span.last));
-                if earlier.is_some_and(|earlier| earlier >= frame.position) {
+                let earlier = if last.is_empty() { None } else { last.get(&route) };
+                let stands_twice = earlier.is_some_and(|earlier| *earlier >= frame.position);
+                if stands_twice || !self.segment.add(route, &frame, bytes) {
                     scanned.duplicates += 1;
-                } else {
-                    self.segment.add(route, &frame, bytes);
                 }
             }
         }

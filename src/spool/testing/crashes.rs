@@ -29,6 +29,7 @@ enum Step {
     FailSync,
     FailWrite,
     FailFolderSync,
+    FindNoRoom,
     /// The power goes in the middle of what follows, after so many operations of the disk.
     CutSoon(u8),
     Cut(u64),
@@ -47,6 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::FailSync),
         1 => Just(Step::FailWrite),
         1 => Just(Step::FailFolderSync),
+        1 => Just(Step::FindNoRoom),
         3 => (0..12_u8).prop_map(Step::CutSoon),
         2 => any::<u64>().prop_map(Step::Cut),
         1 => Just(Step::Kill),
@@ -203,6 +205,7 @@ fn run(steps: &[Step]) {
             Step::FailSync => rig.disk.faults(|faults| faults.failing_syncs = 1),
             Step::FailWrite => rig.disk.faults(|faults| faults.failing_writes = 1),
             Step::FailFolderSync => rig.disk.faults(|faults| faults.failing_folder_syncs = 1),
+            Step::FindNoRoom => rig.disk.faults(|faults| faults.writes_without_room = 1),
             Step::CutSoon(operations) => {
                 rig.disk.faults(|faults| faults.cut_after = Some(u64::from(*operations)));
             }

@@ -202,7 +202,6 @@ impl<D: Disk, R: Record> Writer<D, R> {
             shared.catalog().disk_full = true;
             return Err(Failure::Full(FullReason::Floor));
         }
-        base.write_epoch().map_err(fails)?;
         let lane = &mut self.lanes[index];
         if !lane.folder_made {
             base.disk.make_folder(&shared.name).map_err(fails)?;

@@ -12,6 +12,9 @@ use crate::base::lock;
 use crate::format::frame::Frame;
 use crate::ids::{LaneId, Position, RouteId, SHARDS};
 
+/// What the headers of a dead letter add to the largest record: it must fit, or its route would wait for ever.
+const DEAD_LETTER_EXTRA_BYTES: u64 = 1024;
+
 /// A record that lives somewhere in the gateway's pool as long as this handle does.
 pub trait Record: Send + 'static {
     /// Returns the record as the log keeps it: the same bytes each time.
@@ -161,7 +164,9 @@ impl<R: Record> Queue<R> {
             };
             (frame.route(), frame.position, frame.bytes() as u64, frame.key.map_or(0, <[u8]>::len))
         };
-        if bytes > self.max_record_bytes || key_bytes > usize::from(u16::MAX) || route.shard >= SHARDS {
+        let extra = if matches!(content, Content::Dead(_)) { DEAD_LETTER_EXTRA_BYTES } else { 0 };
+        if bytes > self.max_record_bytes + extra || key_bytes > usize::from(u16::MAX) || route.shard >= SHARDS
+        {
             return Err((content, RefusedBecause::TooLarge));
         }
         let mut inner = lock(&self.inner);

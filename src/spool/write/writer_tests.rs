@@ -290,7 +290,7 @@ fn a_topic_that_comes_later_is_known_after_a_restart() {
 }
 
 #[test]
-fn the_epoch_is_on_the_disk_before_the_first_record_of_a_boot() {
+fn a_run_whose_epoch_could_not_be_written_is_somebody_else_and_the_next_run_counts_on() {
     let mut rig = Rig::new();
     rig.append(A, 1, 100);
     rig.commit();
@@ -305,9 +305,8 @@ fn the_epoch_is_on_the_disk_before_the_first_record_of_a_boot() {
     rig.append(A, 1, 100);
     rig.commit();
     assert_eq!(rig.settled(A), 1);
-    // Whatever else is lost, the next boot counts on.
     let next = rig.cut_hard();
-    assert!(next.report.who.epoch > epoch);
+    assert!(next.report.who.epoch > epoch, "the segment's header says which epochs were used");
     let names = next.disk.names("sensor").unwrap();
     assert_eq!(names.len(), 2, "{names:?}");
     let segment = next.base.lanes[0].catalog().segments.values().last().unwrap().clone();

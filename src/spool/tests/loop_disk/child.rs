@@ -1,6 +1,7 @@
 //! A process that spools until the power goes, and says what it knows to be stored.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -72,7 +73,7 @@ fn note_settled(
     for ((lane, shard), waiting) in unsettled {
         let settled = spool.settled(*lane, *shard);
         while let Some((_, key)) = waiting.pop_front_if(|(ticket, _)| *ticket < settled) {
-            lines.push_str(&format!("stored {}\n", key.words()));
+            let _ = writeln!(lines, "stored {}", key.words());
         }
     }
 }
@@ -83,8 +84,8 @@ fn hand_over(spool: &Spool<RealDisk, Sent>, kafka: &Kafka, lines: &mut String) {
     let last: BTreeMap<(LaneId, RouteId), Position> =
         got.iter().map(|key| ((key.lane, key.route), key.position)).collect();
     for ((lane, route), position) in &last {
-        lines
-            .push_str(&format!("done {}\n", Key { lane: *lane, route: *route, position: *position }.words()));
+        let key = Key { lane: *lane, route: *route, position: *position };
+        let _ = writeln!(lines, "done {}", key.words());
     }
     if std::io::stdout().write_all(lines.as_bytes()).is_ok() {
         lines.clear();

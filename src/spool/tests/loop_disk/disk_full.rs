@@ -42,7 +42,7 @@ pub(crate) fn run() {
     let rest = std::fs::File::create(image.others()).expect("others can write");
     fill_the_rest(&rest);
     let mut seq = stored.len() as u64;
-    let until = clock() + Duration::from_secs(60);
+    let until = clock() + Duration::from_mins(1);
     let mut waiting = VecDeque::new();
     while spool.health(LANE) != Health::Full(FullReason::Floor) {
         assert!(clock() < until, "the writer does not say that the disk is full: {:?}", spool.health(LANE));
@@ -56,7 +56,7 @@ pub(crate) fn run() {
     note(&spool, &mut waiting, &mut stored);
     assert!(!waiting.is_empty(), "something must be left in memory");
     // Power cut on the full disk.
-    image.cut_the_power();
+    image.switch().cut_the_power();
     let _ = spool.stop(Duration::from_secs(10));
     drop(rest);
     image.unmount();
@@ -67,7 +67,7 @@ pub(crate) fn run() {
 /// Stores records until the lane takes no more; returns what is settled.
 fn fill(spool: &Spool<RealDisk, Sent>, epoch: u32) -> BTreeSet<Key> {
     let (mut stored, mut waiting, mut seq) = (BTreeSet::new(), VecDeque::new(), 0);
-    let until = clock() + Duration::from_secs(120);
+    let until = clock() + Duration::from_mins(2);
     while spool.admit(LANE, true) == Verdict::Store {
         assert!(clock() < until, "the lane never fills: {:?}", spool.level(LANE));
         let key = Key { lane: LANE, route: ROUTE, position: Position { epoch, seq: seq + 1 } };
@@ -113,7 +113,7 @@ fn drain(image: &Image, stored: &BTreeSet<Key>) {
     let last = opened.backlog(LANE)[0].last;
     let spool = opened.start::<Sent>(clock, kafka.clone(), |_, _| {}).expect("there are threads");
     spool.set_replicated(TopicId(0), true);
-    let until = clock() + Duration::from_secs(120);
+    let until = clock() + Duration::from_mins(2);
     while kafka.got().after.get(&(LANE, ROUTE)) < Some(&last) {
         assert!(clock() < until, "the reader never comes to the end");
         std::thread::sleep(Duration::from_millis(5));

@@ -1,13 +1,17 @@
 //! An ext4 file system in a file, mounted on a loop device.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
 /// ext4's shutdown ioctl, and the flag that keeps the journal from being written (include/uapi/linux/fs.h).
 const SHUTDOWN: &str = "import fcntl, os, struct, sys
-fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+mounted = os.open(sys.argv[1], os.O_RDONLY)
+print('ready', flush=True)
+sys.stdin.readline()
+fcntl.ioctl(mounted, 0x8004587d, struct.pack('I', 2))";
 
 /// A mounted image; unmounted and removed when dropped.
 pub(crate) struct Image {
@@ -44,9 +48,20 @@ impl Image {
         self.mounted().join("others")
     }
 
-    /// From now on nothing reaches the medium, and what has not reached it is gone.
-    pub(crate) fn cut_the_power(&self) {
-        run(Command::new("python3").args(["-c", SHUTDOWN]).arg(self.mounted()));
+    /// Returns the switch that cuts the power, ready to act at once.
+    pub(crate) fn switch(&self) -> Switch {
+        let mut waiting = Command::new("python3")
+            .args(["-c", SHUTDOWN])
+            .arg(self.mounted())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 was found");
+        let mut ready = String::new();
+        let out = waiting.stdout.take().expect("it is piped");
+        BufReader::new(out).read_line(&mut ready).expect("it says one line");
+        assert_eq!(ready, "ready\n");
+        Switch(waiting)
     }
 
     pub(crate) fn mount(&self) {
@@ -55,6 +70,17 @@ impl Image {
 
     pub(crate) fn unmount(&self) {
         run(Command::new("umount").arg(self.mounted()));
+    }
+}
+
+/// See [`Image::switch`].
+pub(crate) struct Switch(Child);
+
+impl Switch {
+    /// From now on nothing reaches the medium, and what has not reached it is gone.
+    pub(crate) fn cut_the_power(mut self) {
+        self.0.stdin.take().expect("it is piped").write_all(b"\n").expect("it listens");
+        assert!(self.0.wait().expect("it was started").success(), "the power cannot be cut");
     }
 }
 
