@@ -289,11 +289,9 @@ impl<D: Disk, R: Record> Spool<D, R> {
     /// Commits what was submitted, writes the cursor and ends the threads; what comes meanwhile is refused. Returns
     /// whether that was done within `longest`: a disk that hangs is left to itself.
     #[must_use]
-    pub fn stop(self, longest: Duration) -> bool {
+    pub fn stop(mut self, longest: Duration) -> bool {
         let deadline = (self.clock)() + longest;
-        self.queue.close();
-        lock(&self.bell.state).stop = true;
-        self.bell.ring();
+        self.end();
         while !self.threads.iter().all(JoinHandle::is_finished) {
             if (self.clock)() >= deadline {
                 return false;
@@ -301,7 +299,23 @@ impl<D: Disk, R: Record> Spool<D, R> {
             // The threads were rung; this only spreads the looks.
             thread::sleep(Duration::from_millis(1));
         }
-        self.threads.into_iter().all(|thread| thread.join().is_ok())
+        std::mem::take(&mut self.threads).into_iter().all(|thread| thread.join().is_ok())
+    }
+}
+
+impl<D: Disk, R> Spool<D, R> {
+    /// Tells the threads to finish.
+    fn end(&self) {
+        self.queue.close();
+        lock(&self.bell.state).stop = true;
+        self.bell.ring();
+    }
+}
+
+/// Without [`Spool::stop`] nobody waits for the threads, but they end.
+impl<D: Disk, R> Drop for Spool<D, R> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

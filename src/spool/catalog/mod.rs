@@ -7,7 +7,7 @@ mod segment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-pub(crate) use segment::{Segment, SpanExt, topic_of};
+pub(crate) use segment::{Segment, SpanExt, add_to, topic_of};
 
 use crate::format::cursor::Mark;
 use crate::full::{self, Level};

@@ -120,30 +120,56 @@ impl Segment {
     /// Adds a record of `bytes` to what the segment holds; false if its route is further already: then it stands twice.
     pub(crate) fn add(&mut self, route: RouteId, frame: &Frame<'_>, bytes: u64) -> bool {
         self.newest_unix_ms = self.newest_unix_ms.max(frame.time_unix_ms);
-        let acknowledged = u32::from(frame.flags.has(Flags::ACKNOWLEDGED));
-        match self.spans.entry(route) {
-            Entry::Vacant(vacant) => {
-                let (first, last) = (frame.position, frame.position);
-                vacant.insert(Span { first, last, count: 1, acknowledged, bytes });
-            }
-            Entry::Occupied(mut occupied) => {
-                let span = occupied.get_mut();
-                if frame.position <= span.last {
-                    return false;
-                }
-                span.last = frame.position;
-                span.count += 1;
-                span.acknowledged += acknowledged;
-                span.bytes += bytes;
-            }
+        add_to(&mut self.spans, route, frame, bytes)
+    }
+
+    /// Adds the records of a commit, which stand behind all that the segment holds.
+    pub(crate) fn append(&mut self, spans: BTreeMap<RouteId, Span>, newest_unix_ms: i64) {
+        self.newest_unix_ms = self.newest_unix_ms.max(newest_unix_ms);
+        for (route, added) in spans {
+            self.spans
+                .entry(route)
+                .and_modify(|span| {
+                    span.last = added.last;
+                    span.count += added.count;
+                    span.acknowledged += added.acknowledged;
+                    span.bytes += added.bytes;
+                })
+                .or_insert(added);
         }
-        true
     }
 
     /// Returns how many records it holds.
     pub(crate) fn records(&self) -> u64 {
         self.spans.values().map(|span| u64::from(span.count)).sum()
     }
+}
+
+/// Adds a record to its route's span; false if the span is further already.
+pub(crate) fn add_to(
+    spans: &mut BTreeMap<RouteId, Span>,
+    route: RouteId,
+    frame: &Frame<'_>,
+    bytes: u64,
+) -> bool {
+    let acknowledged = u32::from(frame.flags.has(Flags::ACKNOWLEDGED));
+    match spans.entry(route) {
+        Entry::Vacant(vacant) => {
+            let (first, last) = (frame.position, frame.position);
+            vacant.insert(Span { first, last, count: 1, acknowledged, bytes });
+        }
+        Entry::Occupied(mut occupied) => {
+            let span = occupied.get_mut();
+            if frame.position <= span.last {
+                return false;
+            }
+            span.last = frame.position;
+            span.count += 1;
+            span.acknowledged += acknowledged;
+            span.bytes += bytes;
+        }
+    }
+    true
 }
 
 /// What can be said of a part of a span.

@@ -60,6 +60,7 @@ impl<D: Disk> Keeper<D> {
                 for (last, lane) in self.commits.iter_mut().zip(&cursor.lanes) {
                     last.written = lane.committed;
                 }
+                self.cursor_fails = false;
                 self.base.stats(|stats| {
                     stats.cursors += 1;
                     stats.wear.add(now, 0, bytes.len() as u64);
@@ -72,7 +73,11 @@ impl<D: Disk> Keeper<D> {
                     lane.catalog().changed = true;
                 }
                 self.base.stats(|stats| stats.failed_cursors += 1);
-                tracing::warn!(%error, "the cursor cannot be written");
+                // Said once: it is tried again every second.
+                if !self.cursor_fails {
+                    tracing::error!(%error, "the cursor cannot be written");
+                }
+                self.cursor_fails = true;
             }
         }
     }

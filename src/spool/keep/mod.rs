@@ -36,12 +36,20 @@ pub(crate) struct Keeper<D: Disk> {
     rewrite: Option<Rewrite<D>>,
     no_rewrite_before: Duration,
     commits: Vec<cursor::LastCommit>,
+    cursor_fails: bool,
 }
 
 impl<D: Disk> Keeper<D> {
     pub(crate) fn new(base: Arc<Base<D>>) -> Self {
         let commits = vec![cursor::LastCommit::default(); base.lanes.len()];
-        Self { base, next_cursor: Duration::ZERO, rewrite: None, no_rewrite_before: Duration::ZERO, commits }
+        Self {
+            base,
+            next_cursor: Duration::ZERO,
+            rewrite: None,
+            no_rewrite_before: Duration::ZERO,
+            commits,
+            cursor_fails: false,
+        }
     }
 
     /// Does what is due.

@@ -18,6 +18,9 @@ use crate::topics::Topics;
 /// Read at the beginning of a segment: more than two copies of the largest header.
 const HEADER_READ_BYTES: u64 = 1024 * 1024 + 4096;
 
+/// Read if that fails: two copies of a header with a few dozen topics.
+const SMALL_HEADER_READ_BYTES: usize = 16 * 1024;
+
 /// A segment as it was found.
 pub(super) enum Loaded<F> {
     /// Its footer says what is in it.
@@ -49,7 +52,10 @@ pub(super) fn load<D: Disk>(
         return Ok((Loaded::Sealed(Segment::from_footer(&footer, bytes, topics)), bytes));
     }
     let len = usize::try_from(bytes.min(HEADER_READ_BYTES)).unwrap_or(usize::MAX);
-    let start = read(&file, 0, len).unwrap_or_default();
+    // A medium that cannot be read behind the header must not cost the header.
+    let start = read(&file, 0, len)
+        .or_else(|_| read(&file, 0, len.min(SMALL_HEADER_READ_BYTES)))?
+        .unwrap_or_default();
     let loaded = match Header::decode(&start) {
         Ok((header, frames_at)) if header.id == id => {
             let mut segment = Segment::from_header(&header, frames_at, topics);
@@ -66,17 +72,18 @@ pub(super) fn load<D: Disk>(
 /// The footer, if there is a whole one. A medium that cannot be read here has none: a scan may still read the rest.
 fn footer<F: File>(file: &F, bytes: u64) -> Option<Footer> {
     let trailer_at = bytes.checked_sub(TRAILER_BYTES as u64)?;
-    let trailer = read(file, trailer_at, TRAILER_BYTES)?.try_into().ok()?;
+    let trailer = read(file, trailer_at, TRAILER_BYTES).ok()??.try_into().ok()?;
     let len = Footer::len_from_trailer(trailer)?;
     let at = trailer_at.checked_sub(len as u64)?;
-    let footer = Footer::decode(&read(file, at, len)?)?;
+    let footer = Footer::decode(&read(file, at, len).ok()??)?;
     (footer.frames.1 <= at).then_some(footer)
 }
 
-fn read<F: File>(file: &F, at: u64, len: usize) -> Option<Vec<u8>> {
+/// That many bytes; `None` if the file is shorter.
+fn read<F: File>(file: &F, at: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
     let mut buffer = vec![0; len];
-    let read = file.read_at(&mut buffer, at).ok()?;
-    (read == len).then_some(buffer)
+    let read = file.read_at(&mut buffer, at)?;
+    Ok((read == len).then_some(buffer))
 }
 
 /// What is known of a segment before it is scanned.

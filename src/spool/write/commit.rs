@@ -1,12 +1,13 @@
 //! One commit of one lane: a batch of frames, one write, one sync; and the segments it goes to.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Record, Writer};
+use super::{Entry, Record, Writer};
 use crate::base::lock;
-use crate::catalog::Segment;
+use crate::catalog::{Segment, add_to};
 use crate::disk::{Disk, File};
 use crate::format::FORMAT;
 use crate::format::frame::{COMMIT_BYTES, Seal, encode_commit, encode_topic, topic_bytes};
@@ -16,6 +17,8 @@ use crate::ids::{SegmentId, TopicId};
 
 /// Largest commit: bounds how long another lane waits, and the buffer.
 const MAX_COMMIT_BYTES: usize = 4 * 1024 * 1024;
+/// Submissions whose marks are looked up under one lock.
+const LOOK_AHEAD: usize = 128;
 /// Abandoned segments that a header lists: after so many in one boot the disk is beyond help, and recovery cuts their
 /// tails by itself unless those look whole.
 const MAX_ABANDONED: usize = 256;
@@ -100,13 +103,20 @@ impl<D: Disk, R: Record> Writer<D, R> {
         encode_commit(active.seal, active.end, out);
         let room = usize::try_from(self.base.settings.segment_bytes - active.end).unwrap_or(usize::MAX);
         let topics = lock(&self.base.topics);
-        let catalog = self.base.lanes[index].catalog();
-        for entry in &lane.pending {
-            let frame = entry.frame();
-            if frame.position <= catalog.needed_after(frame.route()) {
+        let mut spared = Vec::with_capacity(LOOK_AHEAD);
+        for (number, entry) in lane.pending.iter().enumerate() {
+            if number % LOOK_AHEAD == 0 {
+                // A few at once, so that workers who report what is done never wait for a whole commit.
+                let catalog = self.base.lanes[index].catalog();
+                let next = lane.pending.range(number..).take(LOOK_AHEAD).map(Entry::frame);
+                spared.clear();
+                spared.extend(next.map(|frame| frame.position <= catalog.needed_after(frame.route())));
+            }
+            if spared[number % LOOK_AHEAD] {
                 batch.count += 1;
                 continue;
             }
+            let frame = entry.frame();
             let before = out.len();
             let known = batch.topics_known;
             while usize::from(frame.topic.0) >= batch.topics_known {
@@ -157,18 +167,20 @@ impl<D: Disk, R: Record> Writer<D, R> {
         let lane = &mut self.lanes[index];
         let active = lane.active.as_mut().expect("a segment was begun");
         let end = active.end + end_of_batch;
+        let (mut spans, mut newest_unix_ms, mut record_bytes) = (BTreeMap::new(), i64::MIN, 0);
+        for at in &batch.written {
+            let entry = &lane.pending[*at];
+            let frame = entry.frame();
+            add_to(&mut spans, frame.route(), &frame, entry.bytes);
+            newest_unix_ms = frame.time_unix_ms.max(newest_unix_ms);
+            record_bytes += entry.bytes;
+        }
         let mut catalog = self.base.lanes[index].catalog();
         let segment = catalog.segments.get_mut(&active.id).expect("only sealed segments are freed");
         segment.frames.1 = end;
         let known = segment.topics.len()..batch.topics_known;
         segment.topics.extend(known.map(|id| TopicId(u16::try_from(id).expect("topics are few"))));
-        let mut record_bytes = 0;
-        for at in &batch.written {
-            let entry = &lane.pending[*at];
-            let frame = entry.frame();
-            segment.add(frame.route(), &frame, entry.bytes);
-            record_bytes += entry.bytes;
-        }
+        segment.append(spans, newest_unix_ms);
         catalog.last = catalog.last.max(active.id.0);
         catalog.committed = (active.id.0, end);
         active.end = end;

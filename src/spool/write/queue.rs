@@ -220,6 +220,12 @@ impl<R: Record> Queue<R> {
         lock(&self.inner).lanes[lane.index()].down = down;
     }
 
+    const fn index(lane: LaneId, shard: u8) -> usize {
+        lane.index() * SHARDS as usize + shard as usize
+    }
+}
+
+impl<R> Queue<R> {
     /// Takes nothing more.
     pub(crate) fn close(&self) {
         lock(&self.inner).closed = true;
@@ -244,9 +250,5 @@ impl<R: Record> Queue<R> {
             .wait_timeout_while(inner, longest, |inner| !inner.rung)
             .unwrap_or_else(PoisonError::into_inner);
         inner.rung = false;
-    }
-
-    const fn index(lane: LaneId, shard: u8) -> usize {
-        lane.index() * SHARDS as usize + shard as usize
     }
 }
