@@ -5,10 +5,10 @@ CARGO ?= cargo
 # A failed test says what failed; a backtrace through the test runner under it helps nobody.
 export RUST_LIB_BACKTRACE ?= 0
 
-.PHONY: help demo test test-long check parts bench bench-scale generate fmt build image cluster-up cluster-down
+.PHONY: help demo test test-long check parts bench bench-scale bench-spool mutants generate fmt build image cluster-up cluster-down
 
 help: ## list the recipes
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 build: ## build the tidegate binary (debug profile: what demo and test run)
 	$(CARGO) build --locked -p tidegate
@@ -39,8 +39,19 @@ test: ## every test, real parts included
 	$(CARGO) build --locked -p tidegate
 	$(CARGO) test --locked --workspace --no-fail-fast
 
-test-long: ## many more seeds of the scaling rule's steadiness (two minutes)
+test-long: test-long-scaling test-long-power ## many more seeds: steadiness of the scaling rule, power cuts under the spool
+
+.PHONY: test-long-scaling test-long-power
+test-long-scaling: ## 2 560 sites of constant load (two minutes)
 	$(CARGO) test --locked --release -p tidegate-core -- --ignored thousands
+
+# Goes on where it was stopped; remove the state file to begin anew.
+test-long-power: ## 200 power cuts (root; three minutes; resumes)
+	state=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/power-cuts && mkdir -p $$(dirname $$state) && \
+	TIDEGATE_POWER_CUTS=200 TIDEGATE_POWER_CUT_STATE=$$state $(CARGO) test --locked -p tidegate-spool --test loop_disk && rm -f $$state
+
+mutants: ## break the spool line by line, and expect its tests to notice (ten minutes)
+	tools/mutants
 
 check: ## the fast inner gate: format, lints, docs, layering
 	$(CARGO) fmt --all --check
@@ -61,6 +72,9 @@ bench-scale: ## from a burst to the first write to /scale on a real node, 2 x 20
 
 generate: build ## write anew what is made from the code: the definition of IngestScaler
 	$${CARGO_TARGET_DIR:-target}/debug/tidegate crd > charts/manifests/crd.yaml
+
+bench-spool: ## the spool's share of the disk's bandwidth, and how fast recovery scans
+	$(CARGO) bench --locked -p tidegate-spool --bench disk
 
 fmt: ## format everything
 	$(CARGO) fmt --all

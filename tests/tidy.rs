@@ -13,12 +13,13 @@ use tidegate_runtime::metrics::Registry;
 const ARROWS: &[(&str, &[&str])] = &[
     ("src/core", &[]),
     ("src/mqtt", &[]),
+    ("src/spool", &[]),
     ("src/kafka", &["core"]),
     ("src/runtime", &["core"]),
     ("src/fleet", &["core", "mqtt"]),
     ("src/gateway", &["core", "mqtt", "kafka", "runtime"]),
     ("src/controller", &["core", "kafka", "runtime"]),
-    ("src/cli", &["core", "mqtt", "kafka", "fleet", "gateway", "controller", "runtime"]),
+    ("src/cli", &["core", "mqtt", "spool", "kafka", "fleet", "gateway", "controller", "runtime"]),
     ("bench", &["core", "mqtt", "fleet", "runtime"]),
 ];
 

@@ -7,6 +7,7 @@ mod crd;
 mod exit;
 mod gateway;
 mod settings;
+mod spool;
 mod stop;
 mod up;
 
@@ -38,6 +39,8 @@ enum Command {
     Check(check::Args),
     /// Prints the definition of the Kubernetes object `IngestScaler`, for `kubectl apply -f -`.
     Crd,
+    /// Looks at a spool on the disk: inspect, verify, export.
+    Spool(spool::Args),
 }
 
 fn main() -> ExitCode {
@@ -63,5 +66,6 @@ fn main() -> ExitCode {
         Command::Consume(args) => consume::run(args),
         Command::Check(args) => check::run(&args),
         Command::Crd => crd::run(),
+        Command::Spool(args) => spool::run(args),
     })
 }

@@ -1,0 +1,180 @@
+//! One segment being read, whether it is still written, is rewritten meanwhile, or goes.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::base::{Base, Lane};
+use crate::catalog::{Segment, topic_of};
+use crate::disk::Disk;
+use crate::disk::File;
+use crate::format::frame::{Frame, Part};
+use crate::ids::{GatewayId, Position, RouteId, SegmentId, TopicId};
+use crate::scan::{Item, Scan};
+
+/// A place in a lane's log. Offsets of a generation that is no longer there count as the segment's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) segment: SegmentId,
+    generation: u32,
+    offset: u64,
+}
+
+impl Place {
+    /// Before every segment.
+    pub(super) const START: Self = Self::start_of(SegmentId(0));
+
+    pub(super) const fn start_of(segment: SegmentId) -> Self {
+        Self { segment, generation: 0, offset: 0 }
+    }
+
+    /// Whether nothing lies between here and `front`. In two generations of one segment offsets cannot be compared:
+    /// then only its end counts.
+    pub(super) fn has_reached(self, front: Self) -> bool {
+        self.segment > front.segment
+            || (self.segment == front.segment
+                && self.generation == front.generation
+                && self.offset >= front.offset)
+    }
+}
+
+/// A segment that is being read.
+#[derive(Debug)]
+pub(super) struct OpenSegment<F> {
+    id: SegmentId,
+    generation: u32,
+    gateway: GatewayId,
+    topics: Vec<TopicId>,
+    end: u64,
+    closed: bool,
+    scan: Scan<F>,
+}
+
+impl<F: File> OpenSegment<F> {
+    /// Opens the first segment at or after `place` that holds something `wanted`, which is asked with a route and its
+    /// last position there. The last segment is opened anyway: more will come.
+    pub(super) fn at_or_after<D: Disk<File = F>>(
+        base: &Base<D>,
+        lane: &Lane,
+        place: Place,
+        mut wanted: impl FnMut(RouteId, Position) -> bool,
+    ) -> Option<Self> {
+        let mut from = place.segment;
+        // Each turn goes to a later segment, or to a later generation of one, which takes a rewrite.
+        loop {
+            // Cloned, so that the sink is not asked under the lock.
+            let segment = lane.catalog().segments.range(from..).next()?.1.clone();
+            if segment.closed && !segment.spans.iter().any(|(route, span)| wanted(*route, span.last)) {
+                from = SegmentId(segment.id.0 + 1);
+                continue;
+            }
+            let file = base.disk.open(&lane.path(segment.id));
+            let generation = lane.catalog().segments.get(&segment.id).map(|segment| segment.generation);
+            match (file, generation) {
+                // Gone in between.
+                (_, None) => from = SegmentId(segment.id.0 + 1),
+                // Rewritten in between.
+                (_, Some(generation)) if generation != segment.generation => {}
+                (Ok(file), Some(_)) => return Some(Self::new(segment, file, place)),
+                (Err(error), Some(_)) => {
+                    tracing::error!(lane = %lane.name, segment = %segment.id, %error, "a segment cannot be opened");
+                    base.stats(|stats| stats.failed_reads += 1);
+                    from = SegmentId(segment.id.0 + 1);
+                }
+            }
+        }
+    }
+
+    fn new(segment: Segment, file: F, place: Place) -> Self {
+        let same = place.segment == segment.id && place.generation == segment.generation;
+        let at = if same { place.offset.max(segment.frames.0) } else { segment.frames.0 };
+        Self {
+            id: segment.id,
+            generation: segment.generation,
+            gateway: segment.gateway,
+            end: segment.frames.1,
+            closed: segment.closed,
+            scan: Scan::new(Arc::new(file), segment.seal(), at, segment.frames.1),
+            topics: segment.topics,
+        }
+    }
+
+    /// Takes note of what was written meanwhile; false if the segment is gone or another generation.
+    pub(super) fn refresh(&mut self, lane: &Lane) -> bool {
+        if self.closed && self.scan.at() < self.end {
+            // What is open stays readable, whatever becomes of its name.
+            return true;
+        }
+        let catalog = lane.catalog();
+        let Some(segment) = catalog.segments.get(&self.id) else { return false };
+        if segment.generation != self.generation {
+            return false;
+        }
+        self.end = segment.frames.1;
+        self.closed = segment.closed;
+        if self.topics.len() < segment.topics.len() {
+            self.topics.clone_from(&segment.topics);
+        }
+        drop(catalog);
+        self.scan.extend(self.end);
+        true
+    }
+
+    /// Moves over the next frame, which [`Self::record`] reads, and returns where it lies; `None` at the end of what is
+    /// durable. Passes over damage.
+    pub(super) fn next<D: Disk>(&mut self, base: &Base<D>) -> io::Result<Option<(u64, u64)>> {
+        while self.scan.at() < self.end {
+            match self.scan.next()? {
+                Item::Frame { at, next } => return Ok(Some((at, next))),
+                Item::Hole { from, to } => count_hole(base, self.id, from, to),
+                Item::End { at, .. } => {
+                    count_hole(base, self.id, at, self.end);
+                    self.scan.seek(self.end);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the record that [`Self::next`] has just moved over; `None` if the frame is no record.
+    pub(super) fn record(&self, (at, next): (u64, u64)) -> Option<Frame<'_>> {
+        let Part::Record(frame) = self.scan.part(at, next) else { return None };
+        let topic = topic_of(&self.topics, frame.topic)?;
+        Some(Frame { topic, ..frame })
+    }
+
+    pub(super) const fn closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) const fn gateway(&self) -> GatewayId {
+        self.gateway
+    }
+
+    /// Where it stands.
+    pub(super) const fn place(&self) -> Place {
+        self.place_of(self.scan.at())
+    }
+
+    /// The place of a frame of this segment.
+    pub(super) const fn place_of(&self, offset: u64) -> Place {
+        Place { segment: self.id, generation: self.generation, offset }
+    }
+
+    pub(super) const fn back_to(&mut self, at: u64) {
+        self.scan.seek(at);
+    }
+
+    /// See [`Scan::go_blind`].
+    pub(super) fn go_blind(mut self) -> Self {
+        self.scan = self.scan.go_blind();
+        self
+    }
+}
+
+fn count_hole<D: Disk>(base: &Base<D>, id: SegmentId, from: u64, to: u64) {
+    tracing::error!(segment = %id, from, to, "the log is damaged here");
+    base.stats(|stats| {
+        stats.holes += 1;
+        stats.hole_bytes += to - from;
+    });
+}
