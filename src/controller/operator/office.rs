@@ -109,15 +109,19 @@ impl Office {
     /// Lets the clerk see how things stand. Returns what the status should say; `None` while nothing is known.
     fn look(&self, clerk: &mut Clerk, sheet: &mut Sheet) -> Option<IngestScalerStatus> {
         let now: Timestamp = (self.clock)();
+        let mut undecided = false;
         let (view, troubles) = match &mut sheet.standing {
             Standing::Waiting => return None,
             Standing::Refused(trouble) => (None, vec![trouble.clone()]),
             Standing::Running(view) => {
                 let view = view.borrow_and_update().clone();
-                let troubles = clerk.lasting(Trouble::of_view(&view), now);
+                let all = Trouble::of_view(&view);
+                let troubles = clerk.lasting(all.clone(), now);
                 if view.decision.is_none() && troubles.is_empty() {
                     return None;
                 }
+                // Neither "all is well" nor a trouble that may be gone in a moment.
+                undecided = troubles.len() < all.len();
                 let settling = view.changes == 0 && view.ticks < LOOKS_TO_SETTLE && troubles.is_empty();
                 if settling && clerk.written().is_some() {
                     return None;
@@ -127,6 +131,9 @@ impl Office {
             }
         };
         clerk.troubled(&troubles, now);
+        if undecided {
+            return None;
+        }
         Some(status(&Case {
             generation: sheet.generation,
             slo: sheet.slo,

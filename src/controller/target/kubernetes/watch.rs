@@ -118,8 +118,9 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Watching<K
     async fn run<F: Fact<Object = K>>(self, facts: Facts<F>, health: watch::Sender<Health>) {
         let mut pause = PAUSE;
         loop {
+            let mut live_since = None;
             let failure = self.until_failure(&facts, || {
-                pause = PAUSE;
+                live_since.get_or_insert_with(|| (self.clock)());
                 // Not a word while nothing changes: it wakes whoever waits.
                 health.send_if_modified(|health| {
                     let was_live = matches!(health, Health::Live);
@@ -128,6 +129,10 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Watching<K
                 });
             });
             let failure = failure.await;
+            // A list that succeeds proves little: without the right to watch, one would follow the other every second.
+            if live_since.is_some_and(|since| (self.clock)().since(since) > PAUSE_MAX) {
+                pause = PAUSE;
+            }
             if self.optional && failure.kind == TargetErrorKind::NotFound {
                 lock(&facts).clear();
                 health.send_replace(Health::Live);
