@@ -43,7 +43,7 @@ struct Point {
     last: Timestamp,
 }
 
-/// When the end of one partition was where; at most [`POINTS`] points.
+/// When the end of one partition was where; at most 32 points.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DelayTable {
     points: VecDeque<Point>,
