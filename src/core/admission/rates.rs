@@ -1,11 +1,12 @@
 //! How the devices of a class share its load: a histogram of their rates, and the rate that a budget leaves to each.
 //!
-//! A gateway fills it; the controller adds those of all gateways and finds one level for the class. 32 buckets of a factor of two
-//! say enough: inside a bucket only the mean counts, and that never promises more than the budget.
+//! A gateway fills it; the controller adds those of all gateways and finds one level for the class. 32 buckets of a
+//! factor of two say enough: inside a bucket only the mean counts, and that never promises more than the budget.
 
 use serde::{Deserialize, Serialize};
 
-/// Buckets; a factor of two each, from 2^-10 to 2^21 messages per second, so that the extremes meet nothing that is real.
+/// Buckets; a factor of two each, from 2^-10 to 2^21 messages per second, so that the extremes meet nothing that is
+/// real.
 pub const RATE_BUCKETS: usize = 32;
 /// Power of two at which the second bucket begins; what is slower is in the first.
 const LOWEST_EXPONENT: i32 = -10;
@@ -59,8 +60,9 @@ impl RateHistogram {
 
     /// Returns the rate that no device may exceed so that all together stay within `budget`; `None` if they do anyway.
     ///
-    /// This is max-min fair: whoever asks for less than the level gets all of it, the others get the level, and nobody could
-    /// get more without taking from one who has less (Bertsekas & Gallager, Data Networks, section 6.5.2).
+    /// This is max-min fair: whoever asks for less than the level gets all of it, the others get the level, and
+    /// nobody could get more without taking from one who has less (Bertsekas & Gallager, Data Networks, section
+    /// 6.5.2).
     #[must_use]
     pub fn level(&self, budget: f64) -> Option<f64> {
         if self.offered() <= budget {

@@ -39,8 +39,8 @@ pub struct Allotment {
     pub classes: Rates,
 }
 
-/// Returns who should get what: the budget of each topic over its classes, each class's over the gateways and, where it is
-/// less than what is offered, the level for its devices.
+/// Returns who should get what: the budget of each topic over its classes, each class's over the gateways and, where
+/// it is less than what is offered, the level for its devices.
 #[must_use]
 pub fn allot(topics: &BTreeMap<String, TopicLoad>) -> Allotment {
     let mut allotment = Allotment::default();

@@ -42,8 +42,8 @@ impl Blind {
         }
     }
 
-    /// Returns the budget of a blind controller: the last one drawn by 5 % a minute towards the lowest consumption that was
-    /// enough in the ten minutes before. Without any it is drawn towards the floors.
+    /// Returns the budget of a blind controller: the last one drawn by 5 % a minute towards the lowest consumption
+    /// that was enough in the ten minutes before. Without any it is drawn towards the floors.
     pub(super) fn budget(&mut self, last: f64, floors: f64, now: Timestamp) -> f64 {
         let (since, from) = *self.since.get_or_insert((now, last));
         let lowest = self.lowest.iter().map(|(_, lowest)| *lowest).reduce(f64::min);

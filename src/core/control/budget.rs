@@ -108,10 +108,10 @@ impl Default for BudgetLoop {
 impl BudgetLoop {
     /// Returns the budget that `consumers` allow; call it every 5 s, and when a gateway reports a burst.
     ///
-    /// `B = max(floors, g B_ff)` with `B_ff = 0.95 mu ready + (Q_tgt - Q) / T_c`,
-    /// `Q_tgt = 0.5 mu (ready S + sum of max(0, S - remaining))` and `T_c = max(S, 30 s, 3 x loop delay)`. While Kafka is away
-    /// the last budget stands (gateways spool), and a blind controller lets in less and less. No leap needs to be
-    /// capped: since `T_c >= S`, `B_ff` is at most `1.45 mu ready + 0.5 mu starting`.
+    /// `B = max(floors, g B_ff)` with `B_ff = 0.95 mu ready + (Q_tgt - Q) / T_c`, `Q_tgt = 0.5 mu (ready S + sum of
+    /// max(0, S - remaining))` and `T_c = max(S, 30 s, 3 x loop delay)`. While Kafka is away the last budget stands
+    /// (gateways spool), and a blind controller lets in less and less. No leap needs to be capped: since `T_c >= S`,
+    /// `B_ff` is at most `1.45 mu ready + 0.5 mu starting`.
     pub fn step(&mut self, mode: Mode, consumers: &Consumers, floors: f64, now: Timestamp) -> Budget {
         let last = self.last.unwrap_or(Budget { per_sec: floors, gain: self.gain, ..Budget::default() });
         let budget = match mode {
@@ -178,14 +178,15 @@ fn budget(consumers: &Consumers, gain: f64, floors: f64) -> Budget {
     }
 }
 
-/// Returns whether floors of `sum` messages per second can be promised with `min` replicas of `mu`: at most 0.8 of what these
-/// do. Checked when settings are read.
+/// Returns whether floors of `sum` messages per second can be promised with `min` replicas of `mu`: at most 0.8 of
+/// what these do. Checked when settings are read.
 #[must_use]
 pub fn floors_allowed(sum: f64, mu: f64, min: u32) -> bool {
     sum <= FLOORS_PART * mu * f64::from(min)
 }
 
-/// Returns the budget of a topic that several groups consume: the smallest of those that enforce one; `None` if none does.
+/// Returns the budget of a topic that several groups consume: the smallest of those that enforce one; `None` if none
+/// does.
 pub fn topic_budget(enforcing: impl IntoIterator<Item = f64>) -> Option<f64> {
     enforcing.into_iter().reduce(f64::min)
 }

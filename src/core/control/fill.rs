@@ -1,7 +1,7 @@
 //! Who gets which part of a budget: classes by priority, gateways by what they are offered.
 
-/// Part of a class's budget that goes to gateways by what each is offered; the rest is shared evenly, so that one whose devices
-/// wake up has something until the next report.
+/// Part of a class's budget that goes to gateways by what each is offered; the rest is shared evenly, so that one
+/// whose devices wake up has something until the next report.
 const BY_OFFERED: f64 = 0.8;
 
 /// What a class asks for. Rates in messages per second.
@@ -17,10 +17,10 @@ pub struct ClassDemand {
 
 /// Returns what each class may let in; the sum is `budget`.
 ///
-/// First each gets the smaller of floor and demand, the most urgent first if not even that fits; then what is left goes to
-/// the rest of the demands, by priority: `f_k = min(floor_k, demand_k)`, `a_k = f_k + min(demand_k - f_k, what is left)`.
-/// Classes of one priority share in proportion to what each still asks for. What nobody asked for is headroom, in proportion to
-/// what each has, so that a rise is not paced before the next look.
+/// First each gets the smaller of floor and demand, the most urgent first if not even that fits; then what is left
+/// goes to the rest of the demands, by priority: `f_k = min(floor_k, demand_k)`, `a_k = f_k + min(demand_k - f_k,
+/// what is left)`. Classes of one priority share in proportion to what each still asks for. What nobody asked for is
+/// headroom, in proportion to what each has, so that a rise is not paced before the next look.
 #[must_use]
 pub fn fill(budget: f64, classes: &[ClassDemand]) -> Vec<f64> {
     let asks: Vec<(u8, f64, f64)> = classes

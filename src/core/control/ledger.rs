@@ -1,8 +1,8 @@
 //! What is out at gateways, so that all of it together is never more than the budget.
 //!
-//! A lease that was sent may be in force from then on, and the one before it as long as the gateway has not said that it
-//! runs on the newer. So a gateway counts for the most of all leases it may run on. What it gives up is given to others
-//! when it has confirmed, or when it has been silent for so long that it no longer goes by any lease.
+//! A lease that was sent may be in force from then on, and the one before it as long as the gateway has not said that
+//! it runs on the newer. So a gateway counts for the most of all leases it may run on. What it gives up is given to
+//! others when it has confirmed, or when it has been silent for so long that it no longer goes by any lease.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -45,7 +45,8 @@ struct Out {
 }
 
 impl Ledger {
-    /// Returns an empty ledger whose leases are numbered from above `epoch`: a number that no earlier controller has reached.
+    /// Returns an empty ledger whose leases are numbered from above `epoch`: a number that no earlier controller has
+    /// reached.
     #[must_use]
     pub fn new(epoch: u64) -> Self {
         Self { first: epoch, epoch, gateways: BTreeMap::new() }
@@ -87,9 +88,9 @@ impl Ledger {
 
     /// Issues leases towards `wanted` and returns them by gateway, for those that have reported and are in `wanted`.
     ///
-    /// What is less than before is granted at once. What is more is granted as far as `budgets` leave it free beside all that
-    /// may be in force, classes in the order of `priority` (0 first), gateways in proportion. A gateway whose rates do not
-    /// change keeps its epoch.
+    /// What is less than before is granted at once. What is more is granted as far as `budgets` leave it free beside
+    /// all that may be in force, classes in the order of `priority` (0 first), gateways in proportion. A gateway
+    /// whose rates do not change keeps its epoch.
     pub fn grant(
         &mut self,
         wanted: &Allotment,

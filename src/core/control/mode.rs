@@ -37,8 +37,8 @@ impl Mode {
     /// Every mode, for metric labels.
     pub const ALL: [Self; 4] = [Self::Online, Self::LinkDown, Self::KafkaDown, Self::Blind];
 
-    /// Returns the mode that `health` calls for. What is known of Kafka comes first: without it, whether orders would arrive
-    /// makes no difference.
+    /// Returns the mode that `health` calls for. What is known of Kafka comes first: without it, whether orders would
+    /// arrive makes no difference.
     #[must_use]
     pub fn of(health: Health) -> Self {
         if !health.lag_unknown_for.is_zero() && health.delivering == Some(false) {

@@ -1,9 +1,9 @@
 //! How a consumer group would deal out its partitions to a number of members.
 //!
 //! Kafka's assignors balance counts, never rates, so which member is the hottest is theirs to say. Sources: the class
-//! comments of Kafka's `RangeAssignor` and `RoundRobinAssignor`; `AbstractStickyAssignor` for members that subscribe alike
-//! (KIP-54, KIP-429): a member keeps what it has up to its quota, the rest goes to whoever is below theirs. The `uniform`
-//! assignor of KIP-848 keeps the same quotas and keeps what it can.
+//! comments of Kafka's `RangeAssignor` and `RoundRobinAssignor`; `AbstractStickyAssignor` for members that subscribe
+//! alike (KIP-54, KIP-429): a member keeps what it has up to its quota, the rest goes to whoever is below theirs. The
+//! `uniform` assignor of KIP-848 keeps the same quotas and keeps what it can.
 
 use std::collections::BTreeMap;
 

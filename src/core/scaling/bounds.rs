@@ -102,7 +102,8 @@ impl Limits {
         Self { lower, lower_is, upper: policy.max.min(partitions).max(lower), upper_is }
     }
 
-    /// Adds what nodes can take, and what the scheduler refused: `upper = max(lower, min(upper, scheduled + room, ceiling))`.
+    /// Adds what nodes can take, and what the scheduler refused: `upper = max(lower, min(upper, scheduled + room,
+    /// ceiling))`.
     pub(super) fn within(mut self, policy: &Policy, room: Option<Room>, ceiling: Ceiling) -> Self {
         let pending = match policy.room {
             _ if !policy.knobs.room => return self,

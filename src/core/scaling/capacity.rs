@@ -1,9 +1,9 @@
 //! Learns mu: messages per second that one replica can do.
 //!
 //! Only a member with more work than it can do shows what it can do. Such a *saturated* window (the backlog of all
-//! its partitions is at least two commit intervals of its own rate, and more than chance, at both ends) is a measurement; any other is a
-//! lower bound and never lowers the estimate, or an idle group would teach itself a small mu and run away. What
-//! consumers report of their busy time needs no saturation and overrides both.
+//! its partitions is at least two commit intervals of its own rate, and more than chance, at both ends) is a
+//! measurement; any other is a lower bound and never lowers the estimate, or an idle group would teach itself a small
+//! mu and run away. What consumers report of their busy time needs no saturation and overrides both.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -85,8 +85,8 @@ pub(super) struct LearnedMu {
     at_least: f64,
 }
 
-/// What is known of mu, and the windows that are being measured. Everything learned is at the nominal clock speed of the
-/// nodes: a node that throttles does less, and does as much as before when it has cooled down.
+/// What is known of mu, and the windows that are being measured. Everything learned is at the nominal clock speed of
+/// the nodes: a node that throttles does less, and does as much as before when it has cooled down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Capacity {
     busy: Mean,
@@ -136,8 +136,8 @@ impl Mean {
         WEIGHT.max(1.0 / f64::from(self.windows.max(1)))
     }
 
-    /// Returns the standard error of the mean relative to it. The weights of an exponential mean make it as good as a plain
-    /// one of `(2 - w) / w` windows.
+    /// Returns the standard error of the mean relative to it. The weights of an exponential mean make it as good as a
+    /// plain one of `(2 - w) / w` windows.
     fn error(&self) -> Option<f64> {
         let value = self.value.filter(|value| self.windows >= 2 && *value > 0.0)?;
         let weight = self.weight();

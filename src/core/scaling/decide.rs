@@ -22,7 +22,8 @@ const CENSORED_MAX: f64 = 0.2;
 /// Starts after which a replica is no longer starting but broken, in planned start times: it must not keep a group
 /// large for ever.
 const STARTS_OVERDUE: f64 = 10.0;
-/// Deviations of Poisson noise that a backlog must exceed what is tolerated by, before a group of unknown capacity grows.
+/// Deviations of Poisson noise that a backlog must exceed what is tolerated by, before a group of unknown capacity
+/// grows.
 const LEARNING_DEVIATIONS: f64 = 4.0;
 /// Pause between two steps down, unless `down.after` is shorter: a rebalance must be over and its effect on the lag
 /// committed and averaged before the next.
@@ -243,7 +244,8 @@ impl<'a> Case<'a> {
         wanted
     }
 
-    /// Returns whether one member has too much although `count` is as good as any: it is one partition that is too much.
+    /// Returns whether one member has too much although `count` is as good as any: it is one partition that is too
+    /// much.
     fn no_count_would_do(&self, count: u32) -> bool {
         count >= self.terms.fitting && self.terms.mu.is_some_and(|mu| self.terms.hottest_load > mu * ROUNDING)
     }
@@ -316,8 +318,8 @@ impl<'a> Case<'a> {
         self.settle(bound, Reason::Surplus, to)
     }
 
-    /// Returns whether what is saved outlives the rebalance. A quiet that has lasted some time is expected to last as long
-    /// again: that many replica-seconds are saved, and the rebalance stops its part of those that stay.
+    /// Returns whether what is saved outlives the rebalance. A quiet that has lasted some time is expected to last as
+    /// long again: that many replica-seconds are saved, and the rebalance stops its part of those that stay.
     fn saves(&self, sizing: &Sizing, to: u32) -> bool {
         if !self.policy.knobs.rebalance_price {
             return true;
@@ -378,7 +380,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Limits moved over the present count: they hold at once. With room it is only what is not placed that is taken back.
+    /// Limits moved over the present count: they hold at once. With room it is only what is not placed that is taken
+    /// back.
     fn into_limits(self) -> Decision {
         let (to, bound) = self.limits.clamp(self.terms.current);
         let no_room = matches!(bound, Bound::Room | Bound::Unschedulable);

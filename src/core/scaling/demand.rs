@@ -70,11 +70,12 @@ impl Arrivals {
 
     /// Returns the demand; `None` before two observations and without a burst.
     ///
-    /// `max(EWMA15, EWMA60, panic, burst, offered, forecast)`: the short mean follows a rise, the long one keeps a dip from
-    /// counting. The panic mean of the last seconds, and a burst that gateways see before Kafka does, count less their
-    /// noise, so that they only add where something really rose. `offered` are the same means of what gateways are
-    /// offered while they hold something back. A forecast can only add: its median less noise to what calls for more, its
-    /// quantile to what the group is sized for, and its highest to what must fit before replicas are given back.
+    /// `max(EWMA15, EWMA60, panic, burst, offered, forecast)`: the short mean follows a rise, the long one keeps a
+    /// dip from counting. The panic mean of the last seconds, and a burst that gateways see before Kafka does, count
+    /// less their noise, so that they only add where something really rose. `offered` are the same means of what
+    /// gateways are offered while they hold something back. A forecast can only add: its median less noise to what
+    /// calls for more, its quantile to what the group is sized for, and its highest to what must fit before replicas
+    /// are given back.
     pub(super) fn demand(
         &self,
         offered: Option<Offered>,

@@ -1,7 +1,8 @@
-//! Whether more replicas made the group faster. If not, something behind them is the limit, and more would only rebalance.
+//! Whether more replicas made the group faster. If not, something behind them is the limit, and more would only
+//! rebalance.
 //!
-//! An addition is judged once its replicas are ready and what they do has been committed, and only if there was work for
-//! them: where nothing waits, a group cannot show that it got faster.
+//! An addition is judged once its replicas are ready and what they do has been committed, and only if there was work
+//! for them: where nothing waits, a group cannot show that it got faster.
 
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ const EFFECTIVE_PART: f64 = 0.1;
 const STRIKES: u32 = 2;
 /// Time after which more are tried again.
 const EXPIRES_AFTER: Duration = Duration::from_mins(10);
-/// Rise of mu that lifts the stop at once. Only a rise: a mu that falls is what a limit behind the consumers looks like.
+/// Rise of mu that lifts the stop at once. Only a rise: a mu that falls is what a limit behind the consumers looks
+/// like.
 const MU_ROSE: f64 = 1.2;
-/// Time from ready to what counts: two commits, and the memory of the consumption rate and a third. What it shows by then is
-/// far more than a tenth of a gain.
+/// Time from ready to what counts: two commits, and the memory of the consumption rate and a third. What it shows by
+/// then is far more than a tenth of a gain.
 const SETTLE: Duration = Duration::from_secs(20);
 /// Time after which an addition whose replicas never became ready is no longer judged.
 const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
@@ -54,8 +56,8 @@ pub(super) struct Effect {
 }
 
 impl Effect {
-    /// Notes that the group was ordered to have `to` replicas. One addition is judged at a time: what is ordered meanwhile could
-    /// only make it look better.
+    /// Notes that the group was ordered to have `to` replicas. One addition is judged at a time: what is ordered
+    /// meanwhile could only make it look better.
     pub(super) fn ordered(&mut self, to: u32, mu: Option<f64>, now: Timestamp) {
         let Some((ready, consumed)) = self.last else { return };
         if to <= ready {

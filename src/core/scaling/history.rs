@@ -23,10 +23,10 @@ use crate::time::{Timestamp, UnixMillis};
 
 /// Memory of one consumer group's scaler.
 ///
-/// Bounded: one entry per partition of the newest observation, fixed-size means, a window in 34 parts, and two days of
-/// one-minute arrivals. An empty one (a controller that just started) gives no replica back before `down.after` has been
-/// watched. Written to a file it continues exactly, float for float, in the same process; [`Learned`] is what another
-/// process can use.
+/// Bounded: one entry per partition of the newest observation, fixed-size means, a window in 34 parts, and two days
+/// of one-minute arrivals. An empty one (a controller that just started) gives no replica back before `down.after`
+/// has been watched. Written to a file it continues exactly, float for float, in the same process; [`Learned`] is
+/// what another process can use.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     at: Option<Timestamp>,
@@ -88,14 +88,14 @@ impl History {
         }
     }
 
-    /// Takes in arrivals that were measured elsewhere before the first observation, such as a recorded day: the mean rate
-    /// over the `interval` that ends `at`. Only the forecast learns from it.
+    /// Takes in arrivals that were measured elsewhere before the first observation, such as a recorded day: the mean
+    /// rate over the `interval` that ends `at`. Only the forecast learns from it.
     pub fn prime(&mut self, policy: &Policy, per_sec: f64, interval: Duration, at: Timestamp) {
         self.forecast.add(per_sec, interval, at, self.lead(policy));
     }
 
-    /// Takes in an observation; call it once for each, before [`super::decide()`]. One that is not newer than the last is
-    /// ignored.
+    /// Takes in an observation; call it once for each, before [`super::decide()`]. One that is not newer than the
+    /// last is ignored.
     pub fn record(&mut self, policy: &Policy, seen: &Observation) {
         if self.at.is_some_and(|at| seen.at <= at) {
             return;
@@ -197,12 +197,14 @@ impl History {
         self.ordered = Some(decision.replicas);
     }
 
-    /// Returns the state of each partition of the newest observation, and the age in seconds of what it will process next.
+    /// Returns the state of each partition of the newest observation, and the age in seconds of what it will process
+    /// next.
     pub fn partitions(&self, now: Timestamp) -> impl Iterator<Item = (&PartitionId, PartitionStatus, f64)> {
         self.tracks.iter().map(move |(id, track)| (id, track.status(), track.age_secs(now)))
     }
 
-    /// Returns the age in seconds of the oldest message that waits, or the least it can be; `None` while nothing is known.
+    /// Returns the age in seconds of the oldest message that waits, or the least it can be; `None` while nothing is
+    /// known.
     #[must_use]
     pub fn age_secs(&self, now: Timestamp) -> Option<f64> {
         self.tracks.values().map(|track| track.age_secs(now)).reduce(f64::max)

@@ -163,8 +163,9 @@ impl Lag {
     /// Returns the Kafka delay in seconds: the maximum over partitions of backlog by throughput.
     ///
     /// Throughput is what a partition's consumer does, or what it could do (`possible`, its share of the ready
-    /// replicas) if that is more: a quiet partition with one fresh record is not slow. Partitions that stand still are left
-    /// out: they are a condition, not a delay. `None` if something waits and nothing consumes it, or an end is unknown.
+    /// replicas) if that is more: a quiet partition with one fresh record is not slow. Partitions that stand still
+    /// are left out: they are a condition, not a delay. `None` if something waits and nothing consumes it, or an end
+    /// is unknown.
     pub(super) fn delay_secs(&self, possible: f64) -> Option<f64> {
         let mut worst = 0.0_f64;
         for part in self.parts.iter().filter(|part| !part.stuck) {

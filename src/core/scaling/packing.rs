@@ -1,7 +1,8 @@
 //! How the load lies on the partitions, and what the hottest member would carry.
 //!
-//! Kafka's assignors balance counts, so a group with uneven keys is as good as its unluckiest member. Shares that differ by
-//! no more than chance are taken as even: otherwise the noise of the estimates would itself look like a hot member.
+//! Kafka's assignors balance counts, so a group with uneven keys is as good as its unluckiest member. Shares that
+//! differ by no more than chance are taken as even: otherwise the noise of the estimates would itself look like a hot
+//! member.
 
 use super::assignor::Deck;
 use super::ewma::Rate;
@@ -10,8 +11,9 @@ use super::num::real;
 
 /// Deviations of the chi-squared statistic beyond which shares are uneven.
 const DEVIATIONS: f64 = 4.0;
-/// Part of what a replica does that one partition counts for at most. One that is too much for a replica is not helped by a
-/// second, so it must not add any by itself: what is left is for those that share its member without mattering.
+/// Part of what a replica does that one partition counts for at most. One that is too much for a replica is not
+/// helped by a second, so it must not add any by itself: what is left is for those that share its member without
+/// mattering.
 const PARTITION_MOST: f64 = 0.9;
 /// Counts that are all tried; above them every 64th part is, which is within 1.6 % of the smallest that fits.
 const TRIED_ALL: u32 = 64;
@@ -30,8 +32,8 @@ pub(super) struct Packing {
 /// What the hottest member carries, in messages per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Hottest {
-    /// With each partition counted for at most nine tenths of what one replica does: what decides, since no count would do
-    /// more for it.
+    /// With each partition counted for at most nine tenths of what one replica does: what decides, since no count
+    /// would do more for it.
     pub(super) load: f64,
     /// As it is, of the member that has most.
     pub(super) whole: f64,
@@ -102,9 +104,9 @@ impl Packing {
 
 /// Returns how much of the measured differences is real, 0 to 1.
 ///
-/// Pearson's statistic `X = sum (r_p - m)^2 w / m` of P equal Poisson rates measured over `w` seconds is about P - 1, give or
-/// take `sqrt(2 (P - 1))`. What lies within that is none; beyond it the shares are drawn towards the mean by the part that
-/// chance has in X, as James and Stein (1961) do.
+/// Pearson's statistic `X = sum (r_p - m)^2 w / m` of P equal Poisson rates measured over `w` seconds is about P - 1,
+/// give or take `sqrt(2 (P - 1))`. What lies within that is none; beyond it the shares are drawn towards the mean by
+/// the part that chance has in X, as James and Stein (1961) do.
 fn unevenness(rates: &[Option<Rate>]) -> f64 {
     let known: Vec<Rate> = rates.iter().flatten().copied().collect();
     if known.len() < 2 {

@@ -52,7 +52,8 @@ impl Need {
 }
 
 impl Sizing {
-    /// Returns `C = demand / fill + max(0, Q - Q_tgt) / T + growth / T + demand x t_reb x phi / T` for `count` replicas.
+    /// Returns `C = demand / fill + max(0, Q - Q_tgt) / T + growth / T + demand x t_reb x phi / T` for `count`
+    /// replicas.
     ///
     /// Growth is what arrives above today's capacity until `count` replicas are there. Without it, the backlog of the
     /// start itself would call for more replicas later, when the first jump had already taken care of it.
@@ -85,8 +86,8 @@ impl Sizing {
         }
     }
 
-    /// Returns what the hottest of `count` members would carry: the member that has most of the partitions' shares, or the
-    /// mean of all without packing.
+    /// Returns what the hottest of `count` members would carry: the member that has most of the partitions' shares,
+    /// or the mean of all without packing.
     pub(super) fn hottest(&self, demand: f64, fill: f64, count: u32) -> Hottest {
         let need = self.need(demand, fill, count);
         if !self.knobs.packing {

@@ -160,8 +160,8 @@ impl Decision {
         self.replicas != self.terms.current
     }
 
-    /// Returns the messages that one replica is left with at the count decided, as the share of mu it is filled to; `None`
-    /// without replicas or mu.
+    /// Returns the messages that one replica is left with at the count decided, as the share of mu it is filled to;
+    /// `None` without replicas or mu.
     #[must_use]
     pub fn fill(&self) -> Option<f64> {
         let capacity = self.terms.mu? * real(u64::from(self.replicas));

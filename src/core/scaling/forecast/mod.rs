@@ -1,13 +1,15 @@
 //! What will arrive when a replica ordered now would be ready, and whether that can be believed.
 //!
 //! Owns a series of arrivals in steps of a minute, the models that continue it, and the record of how well each did
-//! ([`Forecaster`]). Two models compete: a damped Holt-Winters and the value one period ago. Both are measured against
-//! assuming that nothing changes, on forecasts that were made before the truth was known (a rolling backtest); only while
-//! one was both right often enough and better is its forecast open to be used. Deliberately knows no replicas: what a
-//! forecast may do is `decide`'s, and that it never takes replicas away is a property tested there.
+//! ([`Forecaster`]). Two models compete: a damped Holt-Winters and the value one period ago. Both are measured
+//! against assuming that nothing changes, on forecasts that were made before the truth was known (a rolling
+//! backtest); only while one was both right often enough and better is its forecast open to be used. Deliberately
+//! knows no replicas: what a forecast may do is `decide`'s, and that it never takes replicas away is a property
+//! tested there.
 //!
-//! Everything is counted in the square root of the rate: for Poisson counts the spread of the root does not depend on the
-//! rate (Anscombe, 1948), so residuals of the night are good for the day, and additive seasons cannot go below zero.
+//! Everything is counted in the square root of the rate: for Poisson counts the spread of the root does not depend on
+//! the rate (Anscombe, 1948), so residuals of the night are good for the day, and additive seasons cannot go below
+//! zero.
 
 mod backtest;
 mod model;
@@ -110,7 +112,8 @@ impl Default for Forecaster {
 }
 
 impl Forecaster {
-    /// Takes in the mean rate of arrivals over the `interval` that ends `at`. `lead` is how far ahead a forecast is wanted.
+    /// Takes in the mean rate of arrivals over the `interval` that ends `at`. `lead` is how far ahead a forecast is
+    /// wanted.
     pub fn add(&mut self, per_sec: f64, interval: Duration, at: Timestamp, lead: Duration) {
         self.aim(lead);
         for rate in self.steps.add(per_sec.max(0.0), interval, at, STEP, KEPT) {
@@ -194,8 +197,8 @@ impl Forecaster {
 
     /// Moves a stored forecaster to the clock of a new process: `saved_at` and `now_wall` are wall-clock times.
     ///
-    /// Steps that nobody saw are filled with the forecast, so that the season stays in its place. After more than is kept,
-    /// or if the wall clock went backwards, it starts anew: the season's place would be a guess.
+    /// Steps that nobody saw are filled with the forecast, so that the season stays in its place. After more than is
+    /// kept, or if the wall clock went backwards, it starts anew: the season's place would be a guess.
     #[must_use]
     pub fn resume(mut self, saved_at: UnixMillis, now_wall: UnixMillis, now: Timestamp) -> Self {
         let away = u64::try_from(now_wall.0.saturating_sub(saved_at.0)).map(Duration::from_millis);

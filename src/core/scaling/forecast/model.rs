@@ -94,7 +94,8 @@ impl HoltWinters {
         }
     }
 
-    /// The first period gives the level, as its mean, and the seasons, as what is left; the next value is of season 0 again.
+    /// The first period gives the level, as its mean, and the seasons, as what is left; the next value is of season 0
+    /// again.
     #[expect(clippy::cast_possible_truncation, reason = "seasons are kept in single precision")]
     fn begin(&mut self, value: f32) {
         self.first.push(value);

@@ -1,9 +1,10 @@
 //! Finds the period of a series by its autocorrelation, a few lags at each step.
 //!
-//! The autocorrelation at lag k is that of Hyndman & Athanasopoulos, section 2.8, but for the denominator: the products of
-//! `x_t - m` and `x_(t-k) - m` are divided by the squares of the same terms, and not of all, so that half a wave at an end of
-//! the series does not shift the peak. A slow wave is like itself at small lags too, so a period is the highest value
-//! *after* the first fall, and the smallest lag that comes near it: every multiple of a period is one as well.
+//! The autocorrelation at lag k is that of Hyndman & Athanasopoulos, section 2.8, but for the denominator: the
+//! products of `x_t - m` and `x_(t-k) - m` are divided by the squares of the same terms, and not of all, so that half
+//! a wave at an end of the series does not shift the peak. A slow wave is like itself at small lags too, so a period
+//! is the highest value *after* the first fall, and the smallest lag that comes near it: every multiple of a period
+//! is one as well.
 
 use std::collections::VecDeque;
 
@@ -89,8 +90,8 @@ impl PeriodFinder {
         Some(self.kept(lag, highest).unwrap_or(lag)).filter(|lag| *lag >= PERIOD_MIN)
     }
 
-    /// Returns the period found before if `lag` is no reason to leave it: as good as the same, or another multiple that is
-    /// hardly better.
+    /// Returns the period found before if `lag` is no reason to leave it: as good as the same, or another multiple
+    /// that is hardly better.
     fn kept(&self, lag: usize, highest: f32) -> Option<usize> {
         let before = self.found?;
         let value = *self.correlations.get(before - 1)?;
@@ -101,7 +102,8 @@ impl PeriodFinder {
     }
 }
 
-/// Returns the autocorrelation at `lag` of values whose mean is taken off; `energy` are the running sums of their squares.
+/// Returns the autocorrelation at `lag` of values whose mean is taken off; `energy` are the running sums of their
+/// squares.
 #[expect(clippy::cast_possible_truncation, reason = "a correlation is compared with two digits")]
 fn autocorrelation(deviations: &[f64], energy: &[f64], lag: usize) -> f32 {
     let (pairs, whole) = (deviations.len() - lag, energy[energy.len() - 1]);

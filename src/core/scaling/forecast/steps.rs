@@ -17,8 +17,8 @@ pub(super) struct Steps {
 impl Steps {
     /// Takes in a mean rate over the `interval` that ends `at` and returns the rates of the steps that are whole now.
     ///
-    /// An interval that reaches over several steps counts for each in its part. After a gap longer than `kept` steps, or a
-    /// clock that went backwards, the steps begin anew.
+    /// An interval that reaches over several steps counts for each in its part. After a gap longer than `kept` steps,
+    /// or a clock that went backwards, the steps begin anew.
     pub(super) fn add(
         &mut self,
         per_sec: f64,
@@ -48,7 +48,8 @@ impl Steps {
         whole
     }
 
-    /// Continues at `now` after having been away and returns how many whole steps were missed; `None` if more than `kept`.
+    /// Continues at `now` after having been away and returns how many whole steps were missed; `None` if more than
+    /// `kept`.
     pub(super) fn resume(
         &mut self,
         away: Duration,

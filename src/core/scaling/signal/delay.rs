@@ -1,8 +1,8 @@
 //! How old a record is, without asking Kafka for it.
 //!
 //! Each look at a partition's end is a point (offset, time). A record between two points was appended between their
-//! times; a straight line through them is exact to within one look while arrivals are even. The same idea, with a lookup
-//! table of the same kind, is used by Lightbend's kafka-lag-exporter.
+//! times; a straight line through them is exact to within one look while arrivals are even. The same idea, with a
+//! lookup table of the same kind, is used by Lightbend's kafka-lag-exporter.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -43,7 +43,7 @@ struct Point {
     last: Timestamp,
 }
 
-/// When the end of one partition was where; at most [`POINTS`] points.
+/// When the end of one partition was where; at most 32 points.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DelayTable {
     points: VecDeque<Point>,

@@ -1,10 +1,10 @@
 //! What devices would send if nothing held them back, where only sums are known.
 //!
-//! The load that a back-pressured device would offer cannot be observed. So the mean of the last minute is frozen when a
-//! constraint begins, and assumed from then on: `offered = unconstrained measured + max(admitted, base)` over the
-//! constrained, with base no more than their quota and halved every ten minutes, so that an old guess does not hold
-//! replicas for ever. [`crate::admission::Demand`] does the same for one device, in the gateway; this is for whoever sees
-//! a class as a whole.
+//! The load that a back-pressured device would offer cannot be observed. So the mean of the last minute is frozen
+//! when a constraint begins, and assumed from then on: `offered = unconstrained measured + max(admitted, base)` over
+//! the constrained, with base no more than their quota and halved every ten minutes, so that an old guess does not
+//! hold replicas for ever. [`crate::admission::Demand`] does the same for one device, in the gateway; this is for
+//! whoever sees a class as a whole.
 
 use std::time::Duration;
 
@@ -50,8 +50,8 @@ impl LoadEstimator {
 
     /// Returns the offered load in messages per second.
     ///
-    /// `unconstrained` is what arrives from devices that nothing holds back, `admitted` what is let in of the others, and
-    /// `quota` all that admission would ever let in of these.
+    /// `unconstrained` is what arrives from devices that nothing holds back, `admitted` what is let in of the others,
+    /// and `quota` all that admission would ever let in of these.
     #[must_use]
     pub fn estimate(&self, unconstrained: f64, admitted: f64, quota: f64, now: Timestamp) -> Estimate {
         let age = self.frozen_at.map_or(Duration::ZERO, |since| now.since(since));
@@ -65,7 +65,8 @@ impl LoadEstimator {
 }
 
 impl Offered {
-    /// Sums what gateways report for a group's topics; `None` of nothing. The censored shares are weighted by the rates.
+    /// Sums what gateways report for a group's topics; `None` of nothing. The censored shares are weighted by the
+    /// rates.
     pub fn sum<'a>(loads: impl IntoIterator<Item = (&'a OfferedLoad, bool)>) -> Option<Self> {
         let mut sum: Option<(f64, f64, bool)> = None;
         for (load, burst) in loads {

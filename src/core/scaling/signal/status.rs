@@ -53,7 +53,8 @@ impl PartitionStatus {
         }
     }
 
-    /// Returns whether more replicas would not help: what stands still with its consumer does not go faster beside another.
+    /// Returns whether more replicas would not help: what stands still with its consumer does not go faster beside
+    /// another.
     #[must_use]
     pub const fn is_stuck(self) -> bool {
         matches!(self, Self::Stall | Self::Stop)

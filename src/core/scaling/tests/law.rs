@@ -1,5 +1,5 @@
-//! The parts of the rule beyond even partitions and endless nodes: stuck partitions, skew, room, effect, an end without work, a
-//! fallback, what is held back, what is forecast, and the replay of a recording.
+//! The parts of the rule beyond even partitions and endless nodes: stuck partitions, skew, room, effect, an end
+//! without work, a fallback, what is held back, what is forecast, and the replay of a recording.
 
 use std::time::Duration;
 
@@ -47,8 +47,8 @@ fn a_partition_that_stands_still_adds_no_replica_and_is_named() {
 
 #[test]
 fn uneven_partitions_are_sized_by_the_hottest_member_and_not_by_the_mean() {
-    // Zipf 1 on 12 partitions: of three replicas the first has partitions 0, 3, 6 and 9, which are 48 % of some 225 msg/s that
-    // are needed; of four it has 0, 4 and 8, which are 42 %.
+    // Zipf 1 on 12 partitions: of three replicas the first has partitions 0, 3, 6 and 9, which are 48 % of some 225
+    // msg/s that are needed; of four it has 0, 4 and 8, which are 42 %.
     let even = Given::new(1, 150.0);
     let uneven = Given { skew: 1.0, assignor: Assignor::RoundRobin, ..Given::new(1, 150.0) };
     let decision = uneven.decide();
