@@ -55,7 +55,8 @@ impl GroupSettings {
             ),
         ];
         // The rule itself can go to none; waking up again is not built yet.
-        let some = (self.policy.min >= 1, "replicas.min", self.policy.min.to_string(), "1 to replicas.max");
+        let (min, max) = (self.policy.min, self.policy.max);
+        let some = ((1..=max).contains(&min), "replicas.min", min.to_string(), "1 to replicas.max");
         if let Some((_, key, value, allowed)) = rules.into_iter().chain([some]).find(|(holds, ..)| !holds) {
             return Err(Problem::new(key, value, allowed));
         }
