@@ -3,5 +3,22 @@
 //! Owns traces, the model and what is counted in it. The rule is `tidegate_core`'s own code, called as the controller
 //! calls it. No clock, no I/O: text comes in and goes out, and everything random is drawn from a seed.
 
+mod account;
+mod arrivals;
+mod cluster;
+mod fleet;
 mod num;
+mod run;
+pub mod scalers;
+mod series;
+mod site;
+#[cfg(test)]
+mod tests;
 pub mod trace;
+
+pub use account::Tally;
+pub use cluster::{Cluster, Shares};
+pub use fleet::{CLASSES, Fleet, PerClass, class_names, class_shares};
+pub use run::{Arm, Outcome, Run, TAIL, WARM_UP, run};
+pub use series::{PARTS, Series};
+pub use site::{Assignor, START_JITTER, STEP, Site, SiteError};

@@ -47,7 +47,8 @@ pub fn parse(name: &str, text: &str) -> Result<Trace, TraceError> {
         .from_reader(text.as_bytes());
     let mut records = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|error| TraceError::NotCsv { name: name.to_owned(), reason: error.to_string() })?;
+        let record = record
+            .map_err(|error| TraceError::NotCsv { name: name.to_owned(), reason: error.to_string() })?;
         records.push(record);
     }
     let first = records.first().ok_or_else(|| TraceError::Empty { name: name.to_owned() })?;
@@ -80,15 +81,23 @@ impl Columns {
         };
         let others: Vec<usize> = (0..first.len()).filter(|column| *column != time).collect();
         let named = headings.and_then(|headings| {
-            let is_count =
-                |column: &usize| headings.get(*column).is_some_and(|name| COUNT_HEADINGS.contains(&name.to_lowercase().as_str()));
+            let is_count = |column: &usize| {
+                headings
+                    .get(*column)
+                    .is_some_and(|name| COUNT_HEADINGS.contains(&name.to_lowercase().as_str()))
+            };
             others.iter().copied().find(is_count)
         });
         let only = (others.len() == 1).then(|| others[0]);
         Some(Self { time, format, count: named.or(only) })
     }
 
-    fn read(&self, name: &str, headings: Option<&StringRecord>, record: &StringRecord) -> Result<Row, TraceError> {
+    fn read(
+        &self,
+        name: &str,
+        headings: Option<&StringRecord>,
+        record: &StringRecord,
+    ) -> Result<Row, TraceError> {
         let wanted = self.time.max(self.count.unwrap_or(0)) + 1;
         let cell = |column: usize| {
             record.get(column).ok_or_else(|| TraceError::Short {
@@ -131,7 +140,12 @@ fn bin(name: &str, mut rows: Vec<Row>, counted: bool) -> Result<Trace, TraceErro
     // Half a bin of slack: a logger that is a little late each time must not leave holes.
     let place = |secs: f64| index(((secs - first) / bin_secs + if counted { 0.5 } else { 0.0 }).floor());
     if (last - first) / bin_secs >= real_len(BINS_MAX - 1) {
-        return Err(TraceError::TooLong { name: name.to_owned(), secs: last - first, bin_secs, most: BINS_MAX });
+        return Err(TraceError::TooLong {
+            name: name.to_owned(),
+            secs: last - first,
+            bin_secs,
+            most: BINS_MAX,
+        });
     }
     let mut counts = vec![0.0; place(last) + 1];
     for row in &rows {
@@ -177,7 +191,9 @@ mod tests {
 
     #[test]
     fn a_log_of_events_counts_rows() {
-        let trace = good("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.97,4808,10\n2023-11-16 18:17:04.03,3180,8\n2023-11-16 18:17:06.98,3180,8\n");
+        let trace = good(
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.97,4808,10\n2023-11-16 18:17:04.03,3180,8\n2023-11-16 18:17:06.98,3180,8\n",
+        );
         assert_eq!((trace.bin_secs, &*trace.counts), (1.0, &[2.0, 0.0, 0.0, 1.0][..]));
         assert_eq!(good("at\n1\n1\n2\n").counts, [2.0, 1.0]);
     }

@@ -115,8 +115,9 @@ fn quarter_hour(rng: &mut StdRng) -> Vec<f64> {
         let width: f64 = rng.random_range(10.0..60.0);
         // Clocks of a fleet agree to a few seconds.
         let begin = real_len(due) + rng.random_range(-3.0..3.0);
-        for second in due.saturating_sub(4)..(due + 64).min(DAY) {
-            counts[second] += FLEET * beta_3_4((real_len(second) - begin) / width) / width;
+        let seconds = due.saturating_sub(4)..(due + 64).min(DAY);
+        for (second, count) in seconds.clone().zip(&mut counts[seconds]) {
+            *count += FLEET * beta_3_4((real_len(second) - begin) / width) / width;
         }
     }
     counts
@@ -132,8 +133,8 @@ fn power_cut(rng: &mut StdRng) -> Vec<f64> {
         let spread: f64 = rng.random_range(15.0..60.0);
         // A device keeps at most a hundred reports.
         let kept = FLEET * share * (real_len(dark) / 60.0).min(100.0);
-        for second in at..at + dark {
-            counts[second] *= 1.0 - share;
+        for count in &mut counts[at..at + dark] {
+            *count *= 1.0 - share;
         }
         for second in 0..index(6.0 * spread) {
             let Some(count) = counts.get_mut(at + dark + second) else { break };
@@ -154,12 +155,12 @@ fn rollout(rng: &mut StdRng) -> Vec<f64> {
             let leaving = FLEET * per_min;
             let away = index(rng.random_range(60.0..180.0));
             let from = at + 60 * minute;
-            for second in from..(from + away).min(DAY) {
-                counts[second] -= (leaving / 60.0).min(counts[second]);
+            for count in &mut counts[from..from + away] {
+                *count -= (leaving / 60.0).min(*count);
             }
             // The update is ordered by the minute: its devices are back within ten seconds, with a report of forty messages.
-            for second in (from + away)..(from + away + 10).min(DAY) {
-                counts[second] += 40.0 * leaving / 10.0;
+            for count in &mut counts[from + away..from + away + 10] {
+                *count += 40.0 * leaving / 10.0;
             }
         }
         at += 60 * minutes + 4 * HOUR;
@@ -194,7 +195,8 @@ fn alarm(rng: &mut StdRng) -> (Vec<f64>, Vec<f64>) {
         .map(|second| {
             if real_len(second) >= until {
                 storm = !storm;
-                until = real_len(second) + if storm { exponential(rng, 120.0) } else { exponential(rng, 3000.0) };
+                until =
+                    real_len(second) + if storm { exponential(rng, 120.0) } else { exponential(rng, 3000.0) };
             }
             let (alarms, others) = if storm { (30.0, 3.0) } else { (1.0, 1.0) };
             let alarms = BASE_RATE * ALARM_SHARE * alarms;

@@ -46,7 +46,8 @@ impl Trace {
         let windows = self.windows(secs);
         let loads: Vec<f64> = windows.iter().map(|(_, load)| *load).collect();
         let wanted = quantile(&loads, QUIET)?;
-        let (from_secs, _) = windows.into_iter().find(|(_, load)| *load >= wanted && *load <= wanted)?;
+        let (from_secs, _) =
+            windows.into_iter().min_by(|a, b| (a.1 - wanted).abs().total_cmp(&(b.1 - wanted).abs()))?;
         Some(Window { from_secs, secs })
     }
 
@@ -60,7 +61,9 @@ impl Trace {
         }
         (0..=self.counts.len().saturating_sub(bins))
             .step_by(step)
-            .map(|from| (real_len(from) * self.bin_secs, sums[(from + bins).min(sums.len() - 1)] - sums[from]))
+            .map(|from| {
+                (real_len(from) * self.bin_secs, sums[(from + bins).min(sums.len() - 1)] - sums[from])
+            })
             .collect()
     }
 }
@@ -71,7 +74,11 @@ mod tests {
 
     #[test]
     fn the_busiest_window_holds_the_most_and_the_quiet_one_is_among_the_least() {
-        let trace = Trace::from_counts("t", 60.0, (0..1000).map(|bin| if (700..760).contains(&bin) { 50 } else { bin / 100 }));
+        let trace = Trace::from_counts(
+            "t",
+            60.0,
+            (0..1000).map(|bin| if (700..760).contains(&bin) { 50 } else { bin / 100 }),
+        );
         let busiest = trace.busiest(3600.0);
         assert!((busiest.from_secs - 42_000.0).abs() < 301.0, "{busiest:?}");
         let quiet = trace.quiet(3600.0).unwrap();
