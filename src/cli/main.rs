@@ -5,7 +5,9 @@ mod consume;
 mod controller;
 mod exit;
 mod gateway;
+mod import;
 mod settings;
+mod simulate;
 mod stop;
 mod up;
 
@@ -35,6 +37,11 @@ enum Command {
     Consume(consume::Args),
     /// Checks a settings file without opening a port.
     Check(check::Args),
+    /// Rehearses the scaling rule on a trace, beside KEDA and the HPA; or replays what a controller recorded.
+    Simulate(simulate::Args),
+    /// Turns another autoscaler's settings into ours.
+    #[command(subcommand)]
+    Import(import::Command),
 }
 
 fn main() -> ExitCode {
@@ -59,5 +66,7 @@ fn main() -> ExitCode {
         Command::Controller(args) => controller::run(&args),
         Command::Consume(args) => consume::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Import(command) => import::run(&command),
     })
 }

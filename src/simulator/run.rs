@@ -198,7 +198,7 @@ impl Lane {
 }
 
 impl Outcome {
-    fn new(label: &str) -> Self {
+    pub(crate) fn new(label: &str) -> Self {
         Self {
             label: label.to_owned(),
             total: Tally::default(),
