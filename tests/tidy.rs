@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("src/simulator", &["core"]),
     ("src/cli", &["core", "mqtt", "kafka", "fleet", "gateway", "controller", "runtime", "simulator"]),
     ("bench", &["core", "mqtt", "fleet", "runtime"]),
+    ("bench/law", &["core", "simulator"]),
 ];
 
 /// Words that must not stand in the pure crates: clocks, randomness, I/O and runtimes.

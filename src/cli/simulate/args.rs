@@ -124,8 +124,8 @@ impl Args {
         let trace = match self.trace.strip_prefix(SHAPE) {
             Some(name) => Shape::by_name(name).map_err(|error| wrong(&error))?.trace(self.seed),
             None => {
-                let size = std::fs::metadata(&self.trace).map(|file| file.len());
-                if size.is_ok_and(|size| size > MAX_FILE_BYTES) {
+                let bytes = std::fs::metadata(&self.trace).map(|file| file.len());
+                if bytes.is_ok_and(|bytes| bytes > MAX_FILE_BYTES) {
                     return Err(Usage::new("--trace", &self.trace, "a file of at most 1 GiB").into());
                 }
                 let text = std::fs::read_to_string(&self.trace).map_err(|error| {
@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn what_one_replica_does_is_given_or_the_policys_or_a_default() {
-        let policy = Policy { capacity_per_replica: Some(250.0), ..Policy::new(Duration::from_secs(10), 1, 8) };
+        let policy =
+            Policy { capacity_per_replica: Some(250.0), ..Policy::new(Duration::from_secs(10), 1, 8) };
         let mu = |line, policy| args(line).site(policy).mu;
         assert!((mu("--trace shape:diurnal --mu 70", Some(&policy)) - 70.0).abs() < 1e-9);
         assert!((mu("--trace shape:diurnal", Some(&policy)) - 250.0).abs() < 1e-9);
@@ -217,6 +218,9 @@ mod tests {
         assert!(said("--trace /nowhere.csv").contains("--trace /nowhere.csv: allowed is a CSV file"));
         assert!(said("--trace shape:alarm --scale 0").contains("--scale 0: allowed is a number above 0"));
         assert!(said("--trace shape:alarm --hours 0").contains("--hours 0: allowed is"));
-        assert!(said("--trace shape:alarm --part quiet --hours 20").contains("allowed is at most half of the trace, 12h"));
+        assert!(
+            said("--trace shape:alarm --part quiet --hours 20")
+                .contains("allowed is at most half of the trace, 12h")
+        );
     }
 }

@@ -35,7 +35,7 @@ pub fn page(study: &Study) -> String {
     html += &changes(&study.ours);
     html += &settings(study);
     let data: Vec<String> = charts.iter().map(Chart::json).collect();
-    let _ = write!(html, "</main><script>const DATA=[{}];{SCRIPT}</script></html>\n", data.join(","));
+    let _ = writeln!(html, "</main><script>const DATA=[{}];{SCRIPT}</script></html>", data.join(","));
     html
 }
 
