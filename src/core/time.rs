@@ -7,10 +7,13 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A point on the process's monotonic clock, in nanoseconds since an origin of the process's own.
 ///
 /// 2^64 ns are 584 years, so additions saturate rather than fail.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Timestamp(u64);
 
 /// Reads the monotonic clock. Shells are given one; tests give their own.
@@ -80,7 +83,8 @@ impl fmt::Display for Timestamp {
 }
 
 /// Milliseconds since 1970-01-01T00:00:00Z: what Kafka writes as a record's timestamp.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct UnixMillis(pub i64);
 
 #[cfg(test)]

@@ -5,29 +5,41 @@
 //! replicas run, or what time it is: the controller observes, asks and applies. README.md beside this file
 //! states the properties wished for, the formulas with their units, and where each comes from.
 
+mod assignor;
 mod bounds;
 mod capacity;
 mod decide;
 mod demand;
+mod effect;
 mod ewma;
+pub mod forecast;
 mod history;
 mod lag;
 mod num;
 mod observation;
+mod packing;
+mod pairs;
 mod policy;
 mod reason;
+mod room;
+pub mod signal;
 mod sizing;
 mod starts;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod window;
 
+pub use assignor::Assignor;
 pub use bounds::Bound;
 pub use capacity::MuSource;
-pub use decide::{Decision, Terms, decide};
-pub use history::History;
+pub use decide::decide;
+pub use history::{History, Learned};
 pub use observation::{
     Busy, Group, Member, Membership, Observation, Offered, PartitionId, PartitionOffsets, Replicas,
+    ScheduledMin,
 };
-pub use policy::{Policy, PolicyError};
+pub use policy::{Fallback, ForecastMode, Knobs, Policy, PolicyError};
 pub use reason::Reason;
+pub use room::{Room, RoomMode};
+pub use terms::{Decision, Terms};

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::assignor::Assignor;
+use super::room::Room;
 use crate::time::Timestamp;
 
 /// A topic's partition. Cloning is cheap.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartitionId {
     /// Topic name.
     pub topic: Arc<str>,
@@ -15,7 +19,7 @@ pub struct PartitionId {
 }
 
 /// Offsets of one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionOffsets {
     /// Which partition.
     pub id: PartitionId,
@@ -42,7 +46,7 @@ impl PartitionOffsets {
 }
 
 /// One member of the consumer group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Kafka's member id.
     pub id: String,
@@ -51,7 +55,7 @@ pub struct Member {
 }
 
 /// The consumer group as its coordinator describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// True if the group is not rebalancing.
     pub stable: bool,
@@ -59,10 +63,13 @@ pub struct Group {
     pub cooperative: bool,
     /// Its members.
     pub members: Vec<Member>,
+    /// How it deals out partitions.
+    #[serde(default)]
+    pub assignor: Assignor,
 }
 
 /// Whether the group's members are known: some brokers cannot describe a group.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Membership {
     /// The broker did not say.
     #[default]
@@ -72,7 +79,7 @@ pub enum Membership {
 }
 
 /// Replicas of the consumer, as the target has them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replicas {
     /// Replicas ordered from the target.
     pub ordered: u32,
@@ -83,7 +90,7 @@ pub struct Replicas {
 }
 
 /// Load that devices offer on the group's topics, summed over gateways.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Offered {
     /// Messages per second over the last full second.
     pub rate: f64,
@@ -94,7 +101,7 @@ pub struct Offered {
 }
 
 /// Work that one consumer reported since the last observation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Busy {
     /// The consumer's own name, unique in its group.
     pub member: String,
@@ -104,8 +111,17 @@ pub struct Busy {
     pub seconds: f64,
 }
 
+/// A window of the operator's schedule that is open now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduledMin {
+    /// Fewest replicas while it is open.
+    pub min: u32,
+    /// When it closes.
+    pub until: Timestamp,
+}
+
 /// All that is known at one moment.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// When the offsets were read.
     pub at: Timestamp,
@@ -121,4 +137,16 @@ pub struct Observation {
     pub busy: Vec<Busy>,
     /// For each replica that began to consume since the last observation, the time from its order to its first fetch.
     pub started: Vec<Duration>,
+    /// Messages that gateways hold for the group's topics and will let in as soon as they may.
+    #[serde(default)]
+    pub held: f64,
+    /// What the nodes can still take; `None` if nothing bounds the replicas but the policy, or it is not known.
+    #[serde(default)]
+    pub room: Option<Room>,
+    /// The highest open window of the schedule.
+    #[serde(default)]
+    pub scheduled_min: Option<ScheduledMin>,
+    /// Clock speed of the replicas' nodes as a share of the nominal one, 0 to 1; `None` counts as 1.
+    #[serde(default)]
+    pub clock_speed: Option<f64>,
 }

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::room::RoomMode;
+
 /// How often consumers commit when they commit automatically (Kafka's `auto.commit.interval.ms`).
 const DEFAULT_COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// Quiet time before the group may shrink: long against the pauses of devices that report every minute.
@@ -11,12 +15,75 @@ const DEFAULT_DOWN_MAX_STEP: u32 = 4;
 /// Age of an observation above which nothing is concluded from it: three ticks of 5 s.
 const DEFAULT_STALE_AFTER: Duration = Duration::from_secs(15);
 
+/// Time between two looks, as the controller's own default.
+const DEFAULT_TICK: Duration = Duration::from_secs(5);
+/// Time without any message before the last replica is given back, if `min` is 0.
+const DEFAULT_TO_ZERO_AFTER: Duration = Duration::from_mins(10);
+
+/// Whether forecasts count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForecastMode {
+    /// None are made.
+    Off,
+    /// They are made and shown, and change nothing.
+    Shadow,
+    /// They may add, while they are proven to be better than assuming that nothing changes.
+    #[default]
+    Auto,
+}
+
+/// What to run while Kafka has told nothing for long. It never lowers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// Time without a known lag.
+    pub after: Duration,
+    /// Replicas, if fewer are there.
+    pub replicas: u32,
+}
+
+/// Parts of the rule that can be switched off, so that a simulation can measure what each is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each switches one independent part of the rule")]
+pub struct Knobs {
+    /// Demand counts what is forecast for when an order would be ready.
+    pub forecast: bool,
+    /// Capacity counts the backlog, and what arrives during a start.
+    pub catch_up: bool,
+    /// Capacity counts what a rebalance stops, and what it saves must be worth it.
+    pub rebalance_price: bool,
+    /// A count is judged by its hottest member; without it by its mean.
+    pub packing: bool,
+    /// Nodes' room and the scheduler's refusals bound the count.
+    pub room: bool,
+    /// Entry to Kafka is limited by a budget.
+    pub budget: bool,
+}
+
+impl Knobs {
+    /// All parts of the rule.
+    pub const ALL: Self = Self {
+        forecast: true,
+        catch_up: true,
+        rebalance_price: true,
+        packing: true,
+        room: true,
+        budget: true,
+    };
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
 /// Limits and promises of one scaled consumer group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Promised delay between a record's arrival in Kafka and its processing.
     pub slo_delay: Duration,
-    /// Fewest replicas, at least 1.
+    /// Fewest replicas; 0 lets a group without work end.
     pub min: u32,
     /// Most replicas, at least `min`.
     pub max: u32,
@@ -32,6 +99,20 @@ pub struct Policy {
     pub commit_interval: Duration,
     /// Age of an observation above which the group is held as it is.
     pub stale_after: Duration,
+    /// Time between two looks.
+    pub tick: Duration,
+    /// Messages that may wait without waking a group that has ended (`min` 0).
+    pub activation_lag: u64,
+    /// Time without any message after which the last replica is given back (`min` 0).
+    pub to_zero_after: Duration,
+    /// Whether forecasts count.
+    pub forecast: ForecastMode,
+    /// What room on nodes means.
+    pub room: RoomMode,
+    /// What to run while Kafka has told nothing for long; `None`: what there is.
+    pub fallback: Option<Fallback>,
+    /// Parts of the rule that are on.
+    pub knobs: Knobs,
 }
 
 /// A policy that contradicts itself; the text names the field and what is allowed.
@@ -58,6 +139,13 @@ impl Policy {
             down_max_step: DEFAULT_DOWN_MAX_STEP,
             commit_interval: DEFAULT_COMMIT_INTERVAL,
             stale_after: DEFAULT_STALE_AFTER,
+            tick: DEFAULT_TICK,
+            activation_lag: 0,
+            to_zero_after: DEFAULT_TO_ZERO_AFTER,
+            forecast: ForecastMode::Auto,
+            room: RoomMode::Respect,
+            fallback: None,
+            knobs: Knobs::ALL,
         }
     }
 
@@ -69,7 +157,8 @@ impl Policy {
         let secs = |low: u64, high: u64| Duration::from_secs(low)..=Duration::from_secs(high);
         let rules = [
             (secs(1, 3600).contains(&self.slo_delay), "slo.delay", "1s to 1h"),
-            (self.min >= 1 && self.min <= self.max, "replicas.min", "1 to replicas.max"),
+            (self.min <= self.max, "replicas.min", "0 to replicas.max"),
+            (self.max >= 1, "replicas.max", "replicas.min to 10000, and not 0"),
             (self.max <= MAX_REPLICAS, "replicas.max", "replicas.min to 10000"),
             (
                 self.capacity_per_replica.is_none_or(|mu| (0.001..=1e9).contains(&mu)),
@@ -81,6 +170,22 @@ impl Policy {
             (self.down_max_step >= 1, "behavior.down.max_step", "1 or more"),
             (self.commit_interval <= Duration::from_mins(5), "kafka.commit_interval", "0s to 5m"),
             (secs(1, 3600).contains(&self.stale_after), "stale_after", "1s to 1h"),
+            (
+                self.tick >= Duration::from_millis(100) && self.tick <= Duration::from_mins(10),
+                "tick",
+                "100ms to 10m",
+            ),
+            (secs(1, 86_400).contains(&self.to_zero_after), "behavior.down.to_zero_after", "1s to 24h"),
+            (
+                self.fallback.is_none_or(|fallback| fallback.replicas <= self.max),
+                "fallback.replicas",
+                "0 to replicas.max",
+            ),
+            (
+                self.fallback.is_none_or(|fallback| secs(1, 86_400).contains(&fallback.after)),
+                "fallback.after",
+                "1s to 24h",
+            ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
             Some((_, field, allowed)) => Err(PolicyError { field, allowed }),
@@ -121,7 +226,10 @@ mod tests {
         assert_eq!(good.check(), Ok(()));
         let field = |p: Policy| p.check().unwrap_err().field;
         assert_eq!(field(Policy { min: 9, ..good.clone() }), "replicas.min");
-        assert_eq!(field(Policy { min: 0, ..good.clone() }), "replicas.min");
+        assert_eq!(Policy { min: 0, ..good.clone() }.check(), Ok(()), "a group may end");
+        assert_eq!(field(Policy { min: 0, max: 0, ..good.clone() }), "replicas.max");
+        let fallback = Fallback { after: Duration::from_mins(3), replicas: 9 };
+        assert_eq!(field(Policy { fallback: Some(fallback), ..good.clone() }), "fallback.replicas");
         assert_eq!(
             field(Policy { capacity_per_replica: Some(-5.0), ..good.clone() }),
             "capacity.per_replica"

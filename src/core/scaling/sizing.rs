@@ -1,4 +1,7 @@
-//! The smallest group that carries a load: capacity needed, and what even partitions make of it.
+//! The smallest group that carries a load: capacity needed, and what the partitions make of it.
+
+use super::packing::{Hottest, Packing, candidates};
+use super::policy::Knobs;
 
 /// Fill that a group is sized to. Above three quarters the queue of a partition grows steeply with chance, and a
 /// rise needs something to be met with while more replicas start.
@@ -7,10 +10,10 @@ pub(super) const FILL: f64 = 0.75;
 /// questioned by what a load does by chance.
 pub(super) const FILL_HOLD: f64 = 0.85;
 /// Slack of comparisons, so that a load that fits exactly is not lost to rounding.
-const ROUNDING: f64 = 1.0 + 1e-9;
+pub(super) const ROUNDING: f64 = 1.0 + 1e-9;
 
 /// Everything that sizing needs besides the demand. Times in seconds, rates in messages per second.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sizing {
     pub(super) partitions: u32,
     pub(super) mu: f64,
@@ -25,6 +28,8 @@ pub(super) struct Sizing {
     pub(super) start_secs: f64,
     pub(super) rebalance_secs: f64,
     pub(super) cooperative: bool,
+    pub(super) packing: Packing,
+    pub(super) knobs: Knobs,
 }
 
 /// What a demand needs with a given count, in messages per second.
@@ -57,17 +62,20 @@ impl Sizing {
         if count > self.ordered {
             growth += beyond(self.ordered.max(self.ready)) * (self.start_secs - self.remaining_secs).max(0.0);
         }
+        let excess = (self.backlog - self.backlog_target).max(0.0);
+        let stopped = demand * self.rebalance_secs * self.moved(count);
+        let priced = |on: bool, messages: f64| if on { messages / self.drain_secs } else { 0.0 };
         Need {
             load: demand / fill,
-            catch_up: (self.backlog - self.backlog_target).max(0.0) / self.drain_secs,
-            growth: growth / self.drain_secs,
-            rebalance: demand * self.rebalance_secs * self.moved(count) / self.drain_secs,
+            catch_up: priced(self.knobs.catch_up, excess),
+            growth: priced(self.knobs.catch_up, growth),
+            rebalance: priced(self.knobs.rebalance_price, stopped),
         }
     }
 
     /// phi: the part of the load that a change to `count` stops. All of it under an eager assignor, what moves under a
     /// cooperative one, nothing without a change.
-    fn moved(&self, count: u32) -> f64 {
+    pub(super) fn moved(&self, count: u32) -> f64 {
         if count == self.ordered {
             0.0
         } else if self.cooperative {
@@ -77,24 +85,32 @@ impl Sizing {
         }
     }
 
-    /// Returns whether the fullest of `count` members, which has `ceil(P / count)` of the even partitions, can carry it.
-    pub(super) fn fits(&self, demand: f64, fill: f64, count: u32) -> bool {
-        if count == 0 {
-            return false;
+    /// Returns what the hottest of `count` members would carry: the member that has most of the partitions' shares, or the
+    /// mean of all without packing.
+    pub(super) fn hottest(&self, demand: f64, fill: f64, count: u32) -> Hottest {
+        let need = self.need(demand, fill, count);
+        if !self.knobs.packing {
+            let mean = need.total() / f64::from(count.max(1));
+            let partitions = self.partitions.div_ceil(count.max(1));
+            return Hottest { load: mean, whole: mean, partitions };
         }
-        let fullest = f64::from(self.partitions.div_ceil(count)) / f64::from(self.partitions);
-        self.need(demand, fill, count).total() * fullest <= self.mu * ROUNDING
+        self.packing.hottest(count, need.total() - need.catch_up, need.catch_up, self.mu)
+    }
+
+    /// Returns whether the hottest of `count` members can carry its share.
+    pub(super) fn fits(&self, demand: f64, fill: f64, count: u32) -> bool {
+        count > 0 && self.hottest(demand, fill, count).load <= self.mu * ROUNDING
     }
 
     /// Returns the smallest count from 1 that fits; all partitions if none does.
     pub(super) fn smallest(&self, demand: f64) -> u32 {
-        (1..self.partitions).find(|count| self.fits(demand, FILL, *count)).unwrap_or(self.partitions)
+        candidates(self.partitions).find(|count| self.fits(demand, FILL, *count)).unwrap_or(self.partitions)
     }
 
     /// Returns whether one partition's demand alone is more than a replica does at the fill target, so that no count is
     /// enough.
     pub(super) fn partition_too_hot(&self, demand: f64) -> bool {
-        demand / FILL > self.mu * f64::from(self.partitions) * ROUNDING
+        demand / FILL * self.packing.hottest_share() > self.mu * ROUNDING
     }
 }
 

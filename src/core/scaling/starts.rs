@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::num::{median, real};
 use crate::time::Timestamp;
 
@@ -20,7 +22,7 @@ const REBALANCE_MAX: Duration = Duration::from_mins(1);
 const REBALANCE_WEIGHT: f64 = 0.3;
 
 /// Measured start times.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Starts {
     secs: VecDeque<f64>,
 }
@@ -46,7 +48,7 @@ impl Starts {
 }
 
 /// Measured rebalances: the time for which the group was not stable, to within one tick.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rebalances {
     since: Option<Timestamp>,
     mean_secs: Option<f64>,
@@ -64,6 +66,11 @@ impl Rebalances {
             }
             (None, true) | (Some(_), false) => {}
         }
+    }
+
+    /// Returns the mean alone, without a rebalance that is going on.
+    pub(super) fn settled(self) -> Self {
+        Self { since: None, ..self }
     }
 
     /// Returns the time to plan a rebalance with.

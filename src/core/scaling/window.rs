@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Timestamp;
 
 /// Parts that the window is kept in, so that its memory does not depend on the tick.
 const PARTS: u32 = 32;
 
 /// Replica counts that one look at the load asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Wanted {
     /// What the group would be sized to.
     pub(super) fitting: u32,
@@ -24,7 +26,7 @@ impl Wanted {
 }
 
 /// A sliding maximum in at most `PARTS + 2` slots.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct DownWindow {
     since: Option<Timestamp>,
     last: Timestamp,

@@ -201,6 +201,7 @@ impl Cluster {
             stable: self.now > self.paused_until,
             cooperative: true,
             members: (0..members).map(assignment).collect(),
+            ..Group::default()
         };
         let busy = std::mem::take(&mut self.busy);
         let rng = &mut self.rng;
@@ -236,12 +237,13 @@ impl Cluster {
             offered: self.offered,
             busy: if self.tells == Tells::BusySeconds { reports } else { Vec::new() },
             started: std::mem::take(&mut self.started),
+            ..Observation::default()
         }
     }
 }
 
 /// Draws from the Poisson distribution; above 60 its normal approximation, whose error is far below what a tick sees.
-pub(super) fn poisson(rng: &mut StdRng, mean: f64) -> f64 {
+pub(in crate::scaling) fn poisson(rng: &mut StdRng, mean: f64) -> f64 {
     if mean > 60.0 {
         let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
         let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();

@@ -12,3 +12,5 @@ mod properties;
 mod scenarios;
 mod steady;
 mod table;
+
+pub(in crate::scaling) use cluster::poisson;

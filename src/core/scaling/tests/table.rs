@@ -170,7 +170,7 @@ fn steps_are_limited_upwards_and_downwards() {
 #[test]
 fn a_partition_that_is_too_much_for_a_replica_is_said_to_be() {
     let decision = Given::new(12, 1100.0).decide();
-    assert_eq!(outcome(&decision), (12, Bound::Demand, Reason::PartitionTooHot));
+    assert_eq!(outcome(&decision), (12, Bound::Partitions, Reason::PartitionTooHot));
     assert!(decision.terms.partition_too_hot);
     assert_eq!(Given::new(4, 1100.0).decide().reason, Reason::PartitionTooHot);
 }
@@ -234,9 +234,9 @@ fn no_end_at_all_is_not_the_end_of_arrivals() {
     let given = Given::new(4, 60.0);
     let mut history = given.watched().1;
     let blind = Given { unknown: 12, ticks: 121, ..given.clone() }.observe(120);
-    let before = history.demand(&blind);
+    let before = history.demand(&blind, None);
     history.record(&given.policy, &blind);
-    assert_eq!(history.demand(&blind), before);
+    assert_eq!(history.demand(&blind, None), before);
 }
 
 #[test]
