@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use tidegate_core::scaling::Policy;
+use tidegate_core::scaling::{Knobs, Policy};
 use tidegate_simulator::scalers::KedaSettings;
 use tidegate_simulator::{Arm, Assignor, Outcome, Run, Site, default_policy, keda_arms, run};
 
@@ -94,6 +94,19 @@ pub(crate) fn measure(
 }
 
 /// The rule with each of its parts off in turn.
-fn knobs_off(_policy: &Policy) -> Vec<(String, Policy)> {
-    Vec::new()
+fn knobs_off(policy: &Policy) -> Vec<(String, Policy)> {
+    let off: [(&str, fn(&mut Knobs)); 6] = [
+        ("forecast", |knobs| knobs.forecast = false),
+        ("catch-up", |knobs| knobs.catch_up = false),
+        ("rebalance price", |knobs| knobs.rebalance_price = false),
+        ("packing", |knobs| knobs.packing = false),
+        ("room", |knobs| knobs.room = false),
+        ("budget", |knobs| knobs.budget = false),
+    ];
+    let without = |(name, off): (&str, fn(&mut Knobs))| {
+        let mut policy = policy.clone();
+        off(&mut policy.knobs);
+        (format!("{WITHOUT}{name}"), policy)
+    };
+    off.into_iter().map(without).collect()
 }

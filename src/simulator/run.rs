@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use serde::Serialize;
 
 use crate::account::{Account, Tally, slo_steps};
-use crate::arrivals::Arrivals;
-use crate::cluster::{Cluster, Step};
+use crate::arrivals::{Arrivals, poisson};
+use crate::cluster::{Cluster, ORIGIN, Step};
 use crate::fleet::{Fleet, PerClass};
 use crate::num::whole_u32;
 use crate::scalers::{Change, Scaler};
@@ -18,6 +20,8 @@ use crate::trace::{Trace, Window};
 pub const WARM_UP: Duration = Duration::from_mins(30);
 /// Time after a window in which its messages may still be delivered.
 pub const TAIL: Duration = Duration::from_mins(15);
+/// Minutes before a run that scalers are told of: more than two days, which is what a forecast keeps.
+const PAST_MINUTES: u32 = 3000;
 /// Fill at which a run begins: as if somebody had sized the group for the load it begins with.
 const FIRST_FILL: f64 = 0.75;
 /// Changes that an outcome lists; a group that changes more often than every 20 s over a day is broken anyway.
@@ -139,6 +143,7 @@ pub fn run(spec: &Run<'_>, arms: Vec<Arm>, mut progress: impl FnMut(f64)) -> Res
         })
         .collect();
     let every = (end / 100).max(1);
+    prime(spec, &mut lanes);
     for step in 0..end {
         let batch = arrivals.at(trace_secs(step));
         let counts = window.contains(&step);
@@ -160,6 +165,22 @@ pub fn run(spec: &Run<'_>, arms: Vec<Arm>, mut progress: impl FnMut(f64)) -> Res
     Ok(lanes.into_iter().map(|lane| lane.close(step_secs)).collect())
 }
 
+/// Tells the scalers what arrived before the run, as far back as a forecast remembers: a controller that has run for days
+/// has seen it. The messages are drawn as those of the run are.
+fn prime(spec: &Run<'_>, lanes: &mut [Lane]) {
+    let begin_secs = spec.window.from_secs - WARM_UP.as_secs_f64();
+    let minutes = whole_u32((begin_secs / 60.0).floor()).min(PAST_MINUTES);
+    let mut rng = StdRng::seed_from_u64(spec.seed ^ 0x9A57_0000);
+    for minute in (1..=minutes).rev() {
+        let rate = spec.trace.rate_at(begin_secs - 60.0 * f64::from(minute));
+        let per_sec = f64::from(poisson(&mut rng, 60.0 * rate)) / 60.0;
+        let at = ORIGIN - Duration::from_mins(u64::from(minute) - 1);
+        for lane in &mut *lanes {
+            lane.arm.scaler.prime(per_sec, Duration::from_mins(1), at);
+        }
+    }
+}
+
 impl Lane {
     fn observe(&mut self, into_secs: f64, sent: u32, before: u32, why: Option<String>) {
         let outcome = &mut self.outcome;
@@ -169,8 +190,7 @@ impl Lane {
         {
             outcome.changes.push(Change { at_secs: into_secs, from: before, to: ordered, why });
         }
-        let (lag, in_front) = (self.cluster.backlog(), self.cluster.in_front());
-        let in_front = in_front.spooled + in_front.held;
+        let (lag, in_front) = (self.cluster.backlog(), self.cluster.in_front().total());
         outcome.replica_hours += self.cluster.cost_secs() / 3600.0;
         outcome.peak_lag = outcome.peak_lag.max(lag);
         outcome.peak_in_front = outcome.peak_in_front.max(in_front);

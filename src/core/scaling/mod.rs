@@ -21,6 +21,7 @@ mod packing;
 mod pairs;
 mod policy;
 mod reason;
+mod recording;
 mod room;
 pub mod signal;
 mod sizing;
@@ -41,5 +42,6 @@ pub use observation::{
 };
 pub use policy::{Fallback, ForecastMode, Knobs, Policy, PolicyError};
 pub use reason::Reason;
+pub use recording::{Decided, Line, RECORDING_VERSION, Replay, ReplayError, Replayed};
 pub use room::{Room, RoomMode};
 pub use terms::{Decision, Terms};

@@ -69,6 +69,12 @@ pub(crate) struct InFront {
     pub(crate) held: u64,
 }
 
+impl InFront {
+    pub(crate) const fn total(self) -> u64 {
+        self.spooled + self.held
+    }
+}
+
 /// All gateways of the site.
 #[derive(Clone, Debug)]
 pub(super) struct Gateways {

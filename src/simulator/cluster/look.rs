@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::scaling::{
-    Busy, Group as Seen, Member, Membership, Observation, Offered, PartitionId, PartitionOffsets,
-    Replicas as Counts,
+    Assignor as Deals, Busy, Group as Seen, Member, Membership, Observation, Offered, PartitionId,
+    PartitionOffsets, Replicas as Counts, Room,
 };
 use tidegate_core::time::Timestamp;
 
@@ -14,14 +14,18 @@ use super::Cluster;
 use super::gateways::Gateways;
 use super::group::{Group, Step, steps};
 use super::log::Log;
+use crate::num::real;
 use crate::site::{Assignor, STEP, Site};
+
+/// When a run begins on the clock of observations: later than the past that a scaler is primed with.
+pub(crate) const ORIGIN: Timestamp = Timestamp::from_millis(7 * 24 * 3600 * 1000);
 
 /// The past as long as the metrics are delayed.
 #[derive(Clone, Debug)]
 pub(super) struct Looks {
     delay: Step,
     ids: Vec<PartitionId>,
-    cooperative: bool,
+    assignor: Assignor,
     kept: VecDeque<(Step, Look)>,
 }
 
@@ -40,7 +44,7 @@ impl Looks {
             ids: (0..site.partitions)
                 .map(|partition| PartitionId { topic: topic.clone(), partition })
                 .collect(),
-            cooperative: site.assignor == Assignor::Cooperative,
+            assignor: site.assignor,
             kept: VecDeque::new(),
         }
     }
@@ -69,7 +73,11 @@ impl Looks {
             partitions: member.partitions.iter().map(|partition| self.ids[*partition].clone()).collect(),
         });
         let members = members.collect();
-        let seen = Seen { stable: group.is_stable(), cooperative: self.cooperative, members };
+        let (cooperative, assignor) = match self.assignor {
+            Assignor::Eager => (false, Deals::Range),
+            Assignor::Cooperative => (true, Deals::Sticky),
+        };
+        let seen = Seen { stable: group.is_stable(), cooperative, members, assignor };
         Look { offsets: offsets.collect(), membership: Membership::Known(seen), offered: gateways.offered() }
     }
 }
@@ -78,7 +86,7 @@ impl Cluster {
     /// Returns now on the clock of observations.
     #[must_use]
     pub fn time(&self) -> Timestamp {
-        Timestamp::ZERO + STEP * self.now
+        ORIGIN + STEP * self.now
     }
 
     /// Returns what an autoscaler sees now: everything as old as the site's metrics, but the replicas, which the target
@@ -100,7 +108,22 @@ impl Cluster {
             offered: Some(look.offered),
             busy,
             started: self.replicas.take_started(),
+            held: real(self.gateways.in_front().total()),
+            room: self.room(),
+            ..Observation::default()
         }
+    }
+
+    fn room(&self) -> Option<Room> {
+        let places = self.site.room?;
+        let scheduled = self.replicas.placed();
+        let pending = self.replicas.starting(self.now).filter(|(_, placed)| !placed);
+        Some(Room {
+            scheduled,
+            room: places.saturating_sub(scheduled),
+            unschedulable_for: pending.map(|(age, _)| age).max(),
+            node_event: false,
+        })
     }
 
     /// Returns and resets what members did since the last time.

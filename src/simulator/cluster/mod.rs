@@ -24,6 +24,7 @@ use group::{Group, Pace, steps};
 pub(crate) use log::Cohort;
 use log::Log;
 use look::Looks;
+pub(crate) use look::ORIGIN;
 use replicas::Replicas;
 
 use crate::account::Account;

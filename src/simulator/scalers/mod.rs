@@ -6,6 +6,8 @@ mod keda;
 mod measured;
 mod tidegate;
 
+use std::time::Duration;
+
 use tidegate_core::time::Timestamp;
 
 pub use self::tidegate::Tidegate;
@@ -31,6 +33,11 @@ pub struct Change {
 pub trait Scaler {
     /// Called after every step: looks if it is time to, and orders what it wants. Returns why, if the count changed.
     fn act(&mut self, site: &mut Cluster, now: Timestamp) -> Option<String>;
+
+    /// Told once before a run, minute by minute, what arrived in the past: the mean rate over the `interval` that ends `at`.
+    fn prime(&mut self, per_sec: f64, interval: Duration, at: Timestamp) {
+        let _ = (per_sec, interval, at);
+    }
 }
 
 /// A number that does not change: what a site without an autoscaler does.

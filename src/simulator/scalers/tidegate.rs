@@ -2,30 +2,34 @@
 
 use std::time::Duration;
 
-use tidegate_core::scaling::{Decision, History, Policy, decide};
+use tidegate_core::scaling::{Decided, Decision, History, Line, Policy, RECORDING_VERSION, decide};
 use tidegate_core::time::Timestamp;
 
 use super::Scaler;
 use crate::cluster::Cluster;
 
-/// The controller's default tick.
-const TICK: Duration = Duration::from_secs(5);
-
 /// A controller over a simulated site.
-#[derive(Clone, Debug)]
 pub struct Tidegate {
     policy: Policy,
     history: History,
-    tick: Duration,
     next_tick: Timestamp,
     last: Option<Decision>,
+    /// Gets the lines of a recording.
+    record: Option<Box<dyn FnMut(&Line)>>,
 }
 
 impl Tidegate {
     /// Returns a controller that knows nothing yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { policy, history: History::default(), tick: TICK, next_tick: Timestamp::ZERO, last: None }
+        Self { policy, history: History::default(), next_tick: Timestamp::ZERO, last: None, record: None }
+    }
+
+    /// Hands each look and its outcome to `record`, after the memory that it begins with.
+    #[must_use]
+    pub fn recorded(mut self, record: impl FnMut(&Line) + 'static) -> Self {
+        self.record = Some(Box::new(record));
+        self
     }
 
     /// Returns the newest decision.
@@ -40,16 +44,30 @@ impl Scaler for Tidegate {
         if now < self.next_tick && !site.bursts() {
             return None;
         }
-        self.next_tick = now + self.tick;
+        if self.next_tick == Timestamp::ZERO
+            && let Some(record) = &mut self.record
+        {
+            let (policy, history) = (Box::new(self.policy.clone()), Box::new(self.history.clone()));
+            record(&Line::Begin { version: RECORDING_VERSION, policy, history });
+        }
+        self.next_tick = now + self.policy.tick;
         let seen = site.observe();
         self.history.record(&self.policy, &seen);
         let decision = decide(&self.policy, &seen, &self.history, now);
         self.history.record_decision(&self.policy, &decision, now);
+        if let Some(record) = &mut self.record {
+            let decided = Decided::from(&decision);
+            record(&Line::Look { now, seen: Box::new(seen), decided, stands: true });
+        }
         let why = decision.changes().then(|| {
             site.scale(decision.replicas);
             decision.to_string()
         });
         self.last = Some(decision);
         why
+    }
+
+    fn prime(&mut self, per_sec: f64, interval: Duration, at: Timestamp) {
+        self.history.prime(&self.policy, per_sec, interval, at);
     }
 }
