@@ -20,8 +20,14 @@ const MAX_FILE_BYTES: u64 = 1 << 30;
 pub(crate) struct Args {
     /// CSV file with a time and a count in each row, or one row for each message; or shape:NAME for a generated load
     /// (diurnal, quarter-hour, power-cut, roll-out, flapping, alarm).
-    #[arg(long, value_name = "FILE|shape:NAME")]
-    trace: String,
+    #[arg(long, value_name = "FILE|shape:NAME", required_unless_present = "replay")]
+    trace: Option<String>,
+    /// Take the decisions of a recording again, instead of a simulation: what a controller, or --record, wrote down.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["trace", "html", "record"])]
+    pub(super) replay: Option<PathBuf>,
+    /// Write down what the rule saw and decided.
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
     /// Settings file with slo, replicas, capacity and behavior, as the controller's; its other keys may be there.
     #[arg(long, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
@@ -121,17 +127,18 @@ impl Args {
     /// What is wrong with it, as an option that cannot be used.
     pub(super) fn trace(&self, site: &Site) -> anyhow::Result<Trace> {
         let wrong = |error: &dyn std::fmt::Display| Usage::said("--trace", error);
-        let trace = match self.trace.strip_prefix(SHAPE) {
+        let source = self.trace.as_deref().unwrap_or_default();
+        let trace = match source.strip_prefix(SHAPE) {
             Some(name) => Shape::by_name(name).map_err(|error| wrong(&error))?.trace(self.seed),
             None => {
-                let bytes = std::fs::metadata(&self.trace).map(|file| file.len());
+                let bytes = std::fs::metadata(source).map(|file| file.len());
                 if bytes.is_ok_and(|bytes| bytes > MAX_FILE_BYTES) {
-                    return Err(Usage::new("--trace", &self.trace, "a file of at most 1 GiB").into());
+                    return Err(Usage::new("--trace", source, "a file of at most 1 GiB").into());
                 }
-                let text = std::fs::read_to_string(&self.trace).map_err(|error| {
-                    Usage::new("--trace", &self.trace, format!("a CSV file ({error}), or shape:NAME"))
+                let text = std::fs::read_to_string(source).map_err(|error| {
+                    Usage::new("--trace", source, format!("a CSV file ({error}), or shape:NAME"))
                 })?;
-                parse(&self.trace, &text).map_err(|error| wrong(&error))?
+                parse(source, &text).map_err(|error| wrong(&error))?
             }
         };
         let positive = |value: f64| value.is_finite() && value > 0.0;

@@ -133,24 +133,25 @@ impl Gateways {
         for (meter, arrived) in self.meters.iter_mut().zip(&self.arrived) {
             meter.count(arrived, self.step_secs);
         }
-        for class in 0..CLASSES {
-            let mut passes = true;
-            for (lanes, arrived) in self.lanes.iter_mut().zip(&self.arrived) {
+        let passes: PerClass<bool> = std::array::from_fn(|class| {
+            let lanes = self.lanes.iter_mut().zip(&self.arrived);
+            lanes.fold(true, |passes, (lanes, arrived)| {
                 lanes[class].refill();
-                passes &= lanes[class].passes(arrived[class]);
-            }
+                passes & lanes[class].passes(arrived[class])
+            })
+        });
+        // A class of which nothing waits anywhere goes on at once: its messages are where the batch has them.
+        for (log, arrived) in logs.iter_mut().zip(&batch.by_partition) {
+            let counts = std::array::from_fn(|class| if passes[class] { arrived[class] } else { 0 });
+            log.append(Cohort { born: now, counts });
+        }
+        for (class, passes) in passes.into_iter().enumerate() {
             if !passes {
                 self.queue(class, fleet, logs, now, rng);
                 continue;
             }
             for (lanes, arrived) in self.lanes.iter_mut().zip(&self.arrived) {
                 lanes[class].pass(arrived[class]);
-            }
-            // Nothing of the class waits anywhere: its messages go where the batch has them.
-            for (log, arrived) in logs.iter_mut().zip(&batch.by_partition) {
-                let mut counts = PerClass::default();
-                counts[class] = arrived[class];
-                log.append(Cohort { born: now, counts });
             }
         }
     }

@@ -27,6 +27,8 @@ struct Replica {
 pub(super) struct Replicas {
     all: Vec<Replica>,
     next_id: u32,
+    placed: u32,
+    ready: u32,
     room: usize,
     start_steps: f64,
     step: Duration,
@@ -38,7 +40,16 @@ impl Replicas {
     pub(super) fn new(room: Option<u32>, start: Duration, step: Duration) -> Self {
         let room = room.map_or(usize::MAX, |room| room as usize);
         let start_steps = start.as_secs_f64() / step.as_secs_f64();
-        Self { all: Vec::new(), next_id: 0, room, start_steps, step, started: Vec::new() }
+        Self {
+            all: Vec::new(),
+            next_id: 0,
+            placed: 0,
+            ready: 0,
+            room,
+            start_steps,
+            step,
+            started: Vec::new(),
+        }
     }
 
     /// Begins with `replicas` that have always been there.
@@ -49,6 +60,7 @@ impl Replicas {
             group.join(id, 0);
         }
         group.settle();
+        self.count();
     }
 
     fn new_id(&mut self) -> u32 {
@@ -61,12 +73,18 @@ impl Replicas {
     }
 
     /// Replicas that a node runs.
-    pub(super) fn placed(&self) -> u32 {
-        count(self.all.iter().filter(|replica| replica.joins_at.is_some()).count())
+    pub(super) const fn placed(&self) -> u32 {
+        self.placed
     }
 
-    pub(super) fn ready(&self) -> u32 {
-        count(self.all.iter().filter(|replica| replica.reads).count())
+    pub(super) const fn ready(&self) -> u32 {
+        self.ready
+    }
+
+    /// Counts anew; whatever changes a replica ends with it. The counts are asked for in every step, and change rarely.
+    fn count(&mut self) {
+        self.placed = count(self.all.iter().filter(|replica| replica.joins_at.is_some()).count());
+        self.ready = count(self.all.iter().filter(|replica| replica.reads).count());
     }
 
     /// For each replica that is not ready yet: time since its order, and whether a node runs it.
@@ -95,12 +113,15 @@ impl Replicas {
             let id = self.new_id();
             self.all.push(Replica { id, ordered_at: now, joins_at: None, joined: false, reads: false });
         }
+        self.count();
     }
 
     /// Places what is pending, and lets join what has started.
     pub(super) fn advance(&mut self, group: &mut Group, now: Step, rng: &mut StdRng) {
-        let placed = self.placed() as usize;
-        let mut room = self.room.saturating_sub(placed);
+        if self.ready == count(self.all.len()) {
+            return;
+        }
+        let mut room = self.room.saturating_sub(self.placed as usize);
         for replica in &mut self.all {
             match replica.joins_at {
                 None if room > 0 => {
@@ -119,6 +140,7 @@ impl Replicas {
                 None | Some(_) => {}
             }
         }
+        self.count();
     }
 
     /// Returns replica-seconds of one step.
