@@ -104,7 +104,7 @@ impl Desk {
                 return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many senders");
             }
         }
-        Json(ReportReply { seq }).into_response()
+        Json(ReportReply { seq, ..ReportReply::default() }).into_response()
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidegate_core::scaling::{Group, Member, Membership, PartitionId, PartitionOffsets};
+use tidegate_core::scaling::{Assignor, Group, Member, Membership, PartitionId, PartitionOffsets};
 use tidegate_core::time::Timestamp;
 use tidegate_kafka::observe as kafka;
 
@@ -133,6 +133,7 @@ fn translate(group: kafka::GroupObservation) -> Seen {
             stable: members.state == kafka::GroupState::Stable,
             cooperative: members.protocol == kafka::GroupProtocol::Consumer
                 || members.assignor.contains("cooperative"),
+            assignor: Assignor::from_kafka(&members.assignor),
             members: members
                 .members
                 .iter()

@@ -213,6 +213,7 @@ impl<O: Observe, T: Target> Controller<O, T> {
             offered: heard.offered,
             busy: heard.busy,
             started,
+            ..Observation::default()
         }
     }
 

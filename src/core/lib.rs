@@ -3,6 +3,7 @@
 //! No tokio, no Kafka, no Kubernetes, no clock, no randomness, no I/O: time is an argument.
 
 pub mod admission;
+pub mod control;
 pub mod scaling;
 pub mod time;
 pub mod wire;

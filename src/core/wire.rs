@@ -7,12 +7,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admission::RateHistogram;
+
 /// Path that a gateway posts its [`GatewayReport`] to.
 pub const GATEWAY_REPORT_PATH: &str = "/v1/reports/gateway";
 /// Path that a consumer posts its [`ConsumerReport`] to.
 pub const CONSUMER_REPORT_PATH: &str = "/v1/reports/consumer";
 /// HTTP header scheme of the shared key: `authorization: Bearer KEY`.
 pub const KEY_SCHEME: &str = "Bearer";
+
+/// Messages per second by Kafka topic and class name.
+pub type Rates = BTreeMap<String, BTreeMap<String, f64>>;
 
 /// What devices offered one gateway since its last report; sent every second, and at once on a burst.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +35,10 @@ pub struct GatewayReport {
     pub burst: bool,
     /// Offered load per Kafka topic and class name.
     pub topics: BTreeMap<String, BTreeMap<String, OfferedLoad>>,
+    /// Epoch of the lease that it runs on, which confirms that it gave up all older ones; 0 without one.
+    pub lease_epoch: u64,
+    /// Rates of that lease: another controller may have given it.
+    pub lease_rates: Rates,
 }
 
 /// Load of one class on one topic, over one report interval.
@@ -50,6 +59,28 @@ pub struct OfferedLoad {
     pub offered_est: f64,
     /// Share of the estimate that could not be measured because devices are held back, 0 to 1.
     pub censored: f64,
+    /// Devices by the rate that each offers.
+    #[serde(skip_serializing_if = "RateHistogram::is_empty")]
+    pub rates: RateHistogram,
+}
+
+/// What a gateway may let into Kafka, until it gets the next one.
+///
+/// After `valid_for_ms` without a report answered it keeps the rates for another minute and then goes by what it sees
+/// itself: a dead controller must not throttle a healthy site. Topics and classes that are not named are not limited.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BudgetLease {
+    /// Grows with each lease that differs; the gateway names it in its reports.
+    pub epoch: u64,
+    /// Messages per second that may enter.
+    pub rates: Rates,
+    /// Messages per second that one device may send, where not all can have what they offer.
+    pub device_levels: Rates,
+    /// Length of the window in which refused devices are told to come back, in milliseconds; 0: the gateway's own.
+    pub appointment_window_ms: u32,
+    /// Time that it holds, from when the report was sent that it answers, in milliseconds.
+    pub valid_for_ms: u32,
 }
 
 /// What one consumer did since its last report.
@@ -84,4 +115,31 @@ pub struct ConsumerReport {
 pub struct ReportReply {
     /// Number of the report that this answers.
     pub seq: u64,
+    /// What a gateway may let in; `None` where nothing limits it, and for consumers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<BudgetLease>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_an_older_version_is_read_and_a_lease_is_left_out_where_there_is_none() {
+        let old =
+            r#"{"gateway": "a", "seq": 7, "topics": {"t": {"sensor": {"admitted": 3, "offered_est": 1.5}}}}"#;
+        let report: GatewayReport = serde_json::from_str(old).unwrap();
+        assert_eq!((report.seq, report.lease_epoch), (7, 0));
+        assert!(report.topics["t"]["sensor"].rates.is_empty());
+        assert_eq!(serde_json::to_string(&ReportReply { seq: 7, lease: None }).unwrap(), r#"{"seq":7}"#);
+    }
+
+    #[test]
+    fn a_lease_is_read_as_it_was_written() {
+        let rates = Rates::from([("t".to_owned(), BTreeMap::from([("sensor".to_owned(), 0.1 + 0.2)]))]);
+        let lease = BudgetLease { epoch: 3, rates, valid_for_ms: 15_000, ..BudgetLease::default() };
+        let reply = ReportReply { seq: 1, lease: Some(lease) };
+        let text = serde_json::to_string(&reply).unwrap();
+        assert_eq!(serde_json::from_str::<ReportReply>(&text).unwrap(), reply);
+    }
 }

@@ -102,6 +102,7 @@ impl Total {
             constrained_devices: u32::try_from(self.constrained).unwrap_or(u32::MAX),
             offered_est,
             censored: if offered_est > 0.0 { hidden / offered_est } else { 0.0 },
+            ..OfferedLoad::default()
         }
     }
 }

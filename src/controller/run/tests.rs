@@ -171,6 +171,7 @@ fn burst(seq: u64, rate: f64) -> GatewayReport {
         interval_ms: 1000,
         burst: true,
         topics: BTreeMap::from([("telemetry".to_owned(), BTreeMap::from([("sensor".to_owned(), load)]))]),
+        ..GatewayReport::default()
     }
 }
 

@@ -9,9 +9,11 @@ mod class;
 mod demand;
 mod devices;
 mod outcome;
+mod rates;
 
 pub use bucket::{Bucket, Limit};
 pub use class::{Class, ClassError, ClassId, ClassTable, DEFAULT_CLASSES, MAX_CLASSES, Preset};
 pub use demand::Demand;
 pub use devices::DeviceBuckets;
 pub use outcome::{Asked, Outcome, ShedReason, WaitReason, decide};
+pub use rates::{RATE_BUCKETS, RateHistogram};

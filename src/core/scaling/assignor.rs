@@ -200,6 +200,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn every_assignor_balances_counts_and_leaves_nothing_over(
             topics in prop::collection::vec(1..20_u32, 1..4),

@@ -109,7 +109,7 @@ mod tests {
     async fn controller(key: Key) -> String {
         let reports = move |headers: HeaderMap, Json(report): Json<GatewayReport>| async move {
             if key.authorizes(&headers) {
-                Ok(Json(ReportReply { seq: report.seq }))
+                Ok(Json(ReportReply { seq: report.seq, ..ReportReply::default() }))
             } else {
                 Err(StatusCode::UNAUTHORIZED)
             }
@@ -132,7 +132,7 @@ mod tests {
         let report = GatewayReport { seq: 7, ..GatewayReport::default() };
         let reply =
             Reporter::new(url.clone(), &key).unwrap().post(GATEWAY_REPORT_PATH, &report).await.unwrap();
-        assert_eq!(reply, ReportReply { seq: 7 });
+        assert_eq!(reply, ReportReply { seq: 7, ..ReportReply::default() });
 
         let stranger = Reporter::new(url, &Key::generate()).unwrap();
         let refused = stranger.post(GATEWAY_REPORT_PATH, &report).await.unwrap_err();
