@@ -7,7 +7,7 @@ use tidegate_core::scaling::Policy;
 
 use crate::scalers::{CpuHpa, Fixed, Keda, KedaSettings, Scaler, Tidegate};
 use crate::trace::Trace;
-use crate::{Arm, Assignor, Outcome, Run, Site, run};
+use crate::{Arm, Assignor, Outcome, Run, Site, default_policy, run};
 
 const SLO: Duration = Duration::from_secs(10);
 
@@ -100,6 +100,27 @@ fn without_room_replicas_are_pending_and_cost_nothing() {
     let site = Site { room: Some(8), ..Site::default() };
     let outcome = outcome(&burst(), &site, Fixed(30));
     assert!((outcome.replica_hours - 8.0).abs() < 0.1 && outcome.peak_ready == 8, "{outcome:?}");
+}
+
+#[test]
+fn without_room_the_budget_keeps_alarms_in_time_and_kafka_short() {
+    let site = Site { room: Some(8), ..Site::default() };
+    let keda = Keda::new(KedaSettings { lag_threshold: 100, ..KedaSettings::new(1, 64) });
+    let unlimited = {
+        let mut policy = default_policy(SLO, &site);
+        policy.knobs.budget = false;
+        Tidegate::new(policy)
+    };
+    let arms = vec![arm(&site, tidegate(&site)), arm(&site, keda), arm(&site, unlimited)];
+    let [ours, keda, unlimited] = &outcomes(&burst(), arms, 1)[..] else { panic!("three arms") };
+    let told = format!("{ours:?}\n{keda:?}\n{unlimited:?}");
+    // What is late is on the fullest member: partitions are not even.
+    assert!(ours.classes[0].late_share() < 0.02, "alarms: {told}");
+    assert!(keda.classes[0].late_share() > 0.3 && unlimited.classes[0].late_share() > 0.3, "{told}");
+    assert!(ours.peak_lag * 50 < keda.peak_lag && ours.peak_in_front > 100_000, "{told}");
+    assert!(ours.late_share() <= keda.late_share(), "{told}");
+    // In front of Kafka nothing is lost either.
+    assert_eq!(ours.delivered + ours.total.never, ours.total.sent, "{told}");
 }
 
 #[test]

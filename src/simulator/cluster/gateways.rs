@@ -8,7 +8,7 @@ use super::lane::{Lane, LaneLimits};
 use super::log::{Cohort, Log};
 use crate::arrivals::{Batch, Split};
 use crate::fleet::{CLASSES, Fleet, PerClass};
-use crate::num::real_len;
+use crate::num::{real, real_len};
 use crate::site::{STEP, Site};
 
 /// Messages in a spool lane: 256 MiB of 256 B records, what a small site's card holds beside its system.
@@ -21,6 +21,8 @@ const HOLD_PER_DEVICE: u64 = 32;
 const PATIENCE_SECS: f64 = 60.0;
 /// Longest appointment given in this model; the series of the design goes on, but then the lane drains first.
 const APPOINTMENT_SECS: f64 = 60.0;
+/// Share that is told as not measured while anything waits: of no weight but for not being zero.
+const LEAST_CENSORED: f64 = 1e-3;
 /// As gateways see a burst (`src/gateway/reporter.rs`): this many times the last seconds' mean ...
 const BURST_RATIO: f64 = 1.3;
 /// ... and this many deviations of a Poisson count above it ...
@@ -190,7 +192,17 @@ impl Gateways {
     pub(super) fn offered(&self) -> Offered {
         let rate = self.offered_by_class().flatten().sum();
         let hidden: f64 = self.lanes.iter().flatten().map(|lane| lane.hidden_share(self.hold_capacity)).sum();
-        Offered { rate, burst: self.bursts(), censored: hidden / real_len(CLASSES * self.lanes.len()) }
+        let mut censored = hidden / real_len(CLASSES * self.lanes.len());
+        if self.in_front().total() > 0 {
+            // Kafka does not see all that is offered: that much must be told, however little is hidden from the gateways.
+            censored = censored.max(LEAST_CENSORED);
+        }
+        Offered { rate, burst: self.bursts(), censored }
+    }
+
+    /// Returns messages waiting, by gateway and class.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = PerClass<f64>> {
+        self.lanes.iter().map(|lanes| std::array::from_fn(|class| real(lanes[class].waiting())))
     }
 
     pub(super) fn in_front(&self) -> InFront {

@@ -29,7 +29,7 @@ use replicas::Replicas;
 
 use crate::account::Account;
 use crate::arrivals::Batch;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, PerClass};
 use crate::site::{STEP, Site};
 
 /// The state of a site.
@@ -103,6 +103,11 @@ impl Cluster {
         self.gateways.set_shares(shares);
     }
 
+    /// Returns what each gateway was offered in the last full second and what waits there, by class.
+    pub(crate) fn offered_and_waiting(&self) -> impl Iterator<Item = (PerClass<f64>, PerClass<f64>)> {
+        self.gateways.offered_by_class().zip(self.gateways.waiting())
+    }
+
     /// Returns whether a gateway reports a burst, so that the controller would look at once.
     pub(crate) fn bursts(&self) -> bool {
         self.gateways.bursts()
@@ -138,7 +143,7 @@ impl Cluster {
             account.never(cohort.born, &cohort.counts);
         }
         for (class, born, messages) in self.gateways.rest() {
-            let mut counts = crate::fleet::PerClass::default();
+            let mut counts = PerClass::default();
             counts[class] = messages;
             account.never(born, &counts);
         }

@@ -1,5 +1,6 @@
 //! Who decides how many replicas there are: the rule under test, and what it is compared with.
 
+mod admission;
 mod hpa;
 mod keda;
 #[cfg(test)]

@@ -6,7 +6,10 @@ use tidegate_core::scaling::{Decided, Decision, History, Line, Policy, RECORDING
 use tidegate_core::time::Timestamp;
 
 use super::Scaler;
+use super::admission::Admission;
 use crate::cluster::Cluster;
+
+type Record = Box<dyn FnMut(&Line)>;
 
 /// A controller over a simulated site.
 pub struct Tidegate {
@@ -15,14 +18,22 @@ pub struct Tidegate {
     next_tick: Timestamp,
     last: Option<Decision>,
     /// Gets the lines of a recording.
-    record: Option<Box<dyn FnMut(&Line)>>,
+    record: Option<Record>,
+    admission: Admission,
 }
 
 impl Tidegate {
     /// Returns a controller that knows nothing yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { policy, history: History::default(), next_tick: Timestamp::ZERO, last: None, record: None }
+        Self {
+            policy,
+            history: History::default(),
+            next_tick: Timestamp::ZERO,
+            last: None,
+            record: None,
+            admission: Admission::default(),
+        }
     }
 
     /// Hands each look and its outcome to `record`, after the memory that it begins with.
@@ -55,6 +66,10 @@ impl Scaler for Tidegate {
         self.history.record(&self.policy, &seen);
         let decision = decide(&self.policy, &seen, &self.history, now);
         self.history.record_decision(&self.policy, &decision, now);
+        if self.policy.knobs.budget {
+            let given = self.admission.step(&self.policy, &seen, &decision, site, now);
+            site.set_shares(given.as_ref().map(|(_, shares)| shares));
+        }
         if let Some(record) = &mut self.record {
             let decided = Decided::from(&decision);
             record(&Line::Look { now, seen: Box::new(seen), decided, stands: true });
