@@ -211,13 +211,11 @@ impl<'a> Case<'a> {
         if wanted.cautious < current {
             return self.shrink(&sizing);
         }
-        if self.terms.partition_too_hot && current == self.terms.partitions {
-            return self.settle(Bound::Partitions, Reason::PartitionTooHot, current);
-        }
-        // One member for each partition, and one of them has too much: no count would change that.
-        let full = current == self.terms.partitions && self.terms.hottest_load > mu * ROUNDING;
-        let (bound, reason) =
-            if full { (Bound::Partitions, Reason::Limited) } else { (Bound::Demand, Reason::Fits) };
+        let (bound, reason) = match self.no_count_would_do(current) {
+            true if self.terms.partition_too_hot => (Bound::Partitions, Reason::PartitionTooHot),
+            true => (Bound::Partitions, Reason::Limited),
+            false => (Bound::Demand, Reason::Fits),
+        };
         self.settle(bound, reason, current)
     }
 
@@ -245,8 +243,13 @@ impl<'a> Case<'a> {
         wanted
     }
 
+    /// Returns whether one member has too much although `count` is as good as any: it is one partition that is too much.
+    fn no_count_would_do(&self, count: u32) -> bool {
+        count >= self.terms.fitting && self.terms.mu.is_some_and(|mu| self.terms.hottest_load > mu * ROUNDING)
+    }
+
     fn grow(self, fitting: u32) -> Decision {
-        let Terms { current, demand, partitions, .. } = self.terms;
+        let Terms { current, demand, .. } = self.terms;
         let (allowed, mut bound) = self.limits.clamp(fitting);
         let step = current.saturating_add(self.policy.up_max_step);
         let to = allowed.min(step).max(self.limits.lower);
@@ -259,11 +262,10 @@ impl<'a> Case<'a> {
         }
         let beyond_load = self.terms.need - self.terms.need_load;
         let is_demand = |part: Option<f64>| part.is_some_and(|part| part >= demand);
-        let too_much = self.terms.mu.is_some_and(|mu| self.terms.hottest_load > mu * ROUNDING);
-        if bound == Bound::Demand && to == partitions && too_much {
+        if bound == Bound::Demand && self.no_count_would_do(to) {
             bound = Bound::Partitions;
         }
-        let reason = if self.terms.partition_too_hot && to == partitions {
+        let reason = if self.terms.partition_too_hot && to >= fitting {
             Reason::PartitionTooHot
         } else if to == current {
             if matches!(bound, Bound::Room | Bound::Unschedulable) { Reason::NoRoom } else { Reason::Limited }

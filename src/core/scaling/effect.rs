@@ -17,8 +17,9 @@ const STRIKES: u32 = 2;
 const EXPIRES_AFTER: Duration = Duration::from_mins(10);
 /// Rise of mu that lifts the stop at once. Only a rise: a mu that falls is what a limit behind the consumers looks like.
 const MU_ROSE: f64 = 1.2;
-/// Time from ready to what counts: two commits, and twice the memory of the consumption rate.
-const SETTLE: Duration = Duration::from_secs(30);
+/// Time from ready to what counts: two commits, and the memory of the consumption rate and a third. What it shows by then is
+/// far more than a tenth of a gain.
+const SETTLE: Duration = Duration::from_secs(20);
 /// Time after which an addition whose replicas never became ready is no longer judged.
 const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
 
@@ -53,7 +54,8 @@ pub(super) struct Effect {
 }
 
 impl Effect {
-    /// Notes that the group was ordered to have `to` replicas.
+    /// Notes that the group was ordered to have `to` replicas. One addition is judged at a time: what is ordered meanwhile could
+    /// only make it look better.
     pub(super) fn ordered(&mut self, to: u32, mu: Option<f64>, now: Timestamp) {
         let Some((ready, consumed)) = self.last else { return };
         if to <= ready {
@@ -62,18 +64,11 @@ impl Effect {
         }
         // Without mu, the others' share is what to expect.
         let each = mu.unwrap_or_else(|| if ready == 0 { 0.0 } else { consumed / f64::from(ready) });
-        // Two orders of which the first was not judged yet are one addition.
-        let before =
-            self.addition.map_or((ready, consumed, 0.0), |one| (one.until_ready, one.consumed, one.expected));
-        let expected = before.2 + each * f64::from(to.saturating_sub(before.0));
-        let consumed = before.1;
-        self.addition = (expected > 0.0).then_some(Addition {
-            at: now,
-            until_ready: to,
-            consumed,
-            expected,
-            ready_at: None,
-        });
+        let expected = each * f64::from(to - ready);
+        if self.addition.is_none() && expected > 0.0 {
+            let addition = Addition { at: now, until_ready: to, consumed, expected, ready_at: None };
+            self.addition = Some(addition);
+        }
     }
 
     pub(super) fn see(&mut self, doing: Doing, now: Timestamp) {

@@ -12,6 +12,7 @@ mod decide;
 mod demand;
 mod effect;
 mod ewma;
+mod explain;
 pub mod forecast;
 mod history;
 mod lag;
@@ -35,6 +36,7 @@ pub use assignor::Assignor;
 pub use bounds::Bound;
 pub use capacity::MuSource;
 pub use decide::decide;
+pub use explain::explain;
 pub use history::{History, Learned};
 pub use observation::{
     Busy, Group, Member, Membership, Observation, Offered, PartitionId, PartitionOffsets, Replicas,

@@ -56,7 +56,7 @@ pub struct Knobs {
     pub packing: bool,
     /// Nodes' room and the scheduler's refusals bound the count.
     pub room: bool,
-    /// Entry to Kafka is limited by a budget.
+    /// Entry to Kafka is limited by a budget (`core::control`); without it the caller asks for none.
     pub budget: bool,
 }
 

@@ -90,6 +90,12 @@ impl Cluster {
         Timestamp::from_secs_f64(self.now)
     }
 
+    /// Lets time pass in which nothing happens.
+    pub(super) fn wait_until(&mut self, secs: f64) {
+        self.now = secs;
+        self.spread_commits();
+    }
+
     pub(super) fn replicas(&self) -> u32 {
         self.ready + u32::try_from(self.starting.len()).unwrap()
     }

@@ -8,6 +8,7 @@
 )]
 
 mod cluster;
+mod law;
 mod properties;
 mod scenarios;
 mod steady;

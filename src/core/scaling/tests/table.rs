@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::scaling::{
-    Bound, Decision, History, Observation, Offered, PartitionId, PartitionOffsets, Policy, Reason, Replicas,
-    decide,
+    Assignor, Bound, Decision, Group, History, Member, Membership, Observation, Offered, PartitionId,
+    PartitionOffsets, Policy, Reason, Replicas, Room, ScheduledMin, decide,
 };
 use crate::time::Timestamp;
 
@@ -22,6 +22,11 @@ pub(super) struct Given {
     pub(super) unknown: u32,
     pub(super) ticks: u32,
     pub(super) age: Duration,
+    /// Share of partition k is as 1 / (k + 1)^skew: Zipf's law.
+    pub(super) skew: f64,
+    pub(super) room: Option<Room>,
+    pub(super) scheduled_min: Option<u32>,
+    pub(super) assignor: Assignor,
 }
 
 impl Given {
@@ -40,21 +45,50 @@ impl Given {
             unknown: 0,
             ticks: 120,
             age: Duration::ZERO,
+            skew: 0.0,
+            room: None,
+            scheduled_min: None,
+            assignor: Assignor::Unknown,
         }
     }
 
-    fn observe(&self, tick: u32) -> Observation {
+    /// Share of each partition in arrivals and lag.
+    pub(super) fn shares(&self) -> Vec<f64> {
+        let weights: Vec<f64> = (0..self.partitions).map(|n| f64::from(n + 1).powf(-self.skew)).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.iter().map(|weight| weight / sum).collect()
+    }
+
+    /// The group as it is described with a known assignor.
+    fn membership(&self, ids: &[PartitionId]) -> Membership {
+        if self.assignor == Assignor::Unknown {
+            return Membership::Unknown;
+        }
+        let count = (self.replicas as usize).clamp(1, ids.len());
+        let member = |n: usize| Member {
+            id: format!("member-{n}"),
+            partitions: ids.iter().skip(n).step_by(count).cloned().collect(),
+        };
+        let members = (0..count).map(member).collect();
+        Membership::Known(Group { stable: true, cooperative: true, members, assignor: self.assignor })
+    }
+
+    pub(super) fn observe(&self, tick: u32) -> Observation {
         let topic: Arc<str> = Arc::from("telemetry");
-        let each = f64::from(self.partitions);
-        let end = (self.rate * 5.0 * f64::from(tick) / each).round() as i64 + 1_000_000;
-        // A full commit interval of a steady consumer reads as half of it too much; give exactly that.
-        let behind = (self.lag + if tick > 0 { self.rate * 2.5 } else { 0.0 }) / each;
         let last = tick + 1 == self.ticks;
-        let offsets = (0..self.partitions).map(|partition| PartitionOffsets {
-            id: PartitionId { topic: topic.clone(), partition },
-            begin: 0,
-            end: (!last || partition >= self.unknown).then_some(end),
-            committed: Some(end - behind.round() as i64),
+        let ids: Vec<PartitionId> =
+            (0..self.partitions).map(|partition| PartitionId { topic: topic.clone(), partition }).collect();
+        let membership = self.membership(&ids);
+        let offsets = ids.into_iter().zip(self.shares()).map(|(id, share)| {
+            let end = (self.rate * 5.0 * f64::from(tick) * share).round() as i64 + 1_000_000;
+            // A full commit interval of a steady consumer reads as half of it too much; give exactly that.
+            let behind = (self.lag + if tick > 0 { self.rate * 2.5 } else { 0.0 }) * share;
+            PartitionOffsets {
+                begin: 0,
+                end: (!last || id.partition >= self.unknown).then_some(end),
+                committed: Some(end - behind.round() as i64),
+                id,
+            }
         });
         Observation {
             at: Timestamp::from_millis(5000 * u64::from(tick) + 5000),
@@ -64,7 +98,13 @@ impl Given {
                 ready: self.replicas - u32::try_from(self.starting.len()).unwrap(),
                 starting: self.starting.clone(),
             },
+            membership,
             offered: self.offered,
+            room: self.room,
+            scheduled_min: self.scheduled_min.map(|min| {
+                let until = Timestamp::from_millis(u64::MAX / 2_000_000);
+                ScheduledMin { min, until }
+            }),
             ..Observation::default()
         }
     }
@@ -92,7 +132,7 @@ impl Given {
     }
 }
 
-fn outcome(decision: &Decision) -> (u32, Bound, Reason) {
+pub(super) fn outcome(decision: &Decision) -> (u32, Bound, Reason) {
     (decision.replicas, decision.bound, decision.reason)
 }
 
