@@ -5,10 +5,10 @@ CARGO ?= cargo
 # A failed test says what failed; a backtrace through the test runner under it helps nobody.
 export RUST_LIB_BACKTRACE ?= 0
 
-.PHONY: help demo test test-long check parts bench fmt build
+.PHONY: help demo test test-long check parts bench bench-law bench-law-full fmt build
 
 help: ## list the recipes
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 build: ## build the tidegate binary (debug profile: what demo and test run)
 	$(CARGO) build --locked -p tidegate
@@ -35,6 +35,14 @@ check: ## the fast inner gate: format, lints, docs, layering
 bench: parts ## CPU per message of the gateway beside a bare loop; prints ratios of one run
 	$(CARGO) build --locked --release -p tidegate -p tidegate-bench
 	tools/with-kafka $${CARGO_TARGET_DIR:-target}/release/tidegate-bench floor
+
+bench-law: ## what the scaling rule is worth: traces and corner settings beside KEDA and the HPA; writes docs/benchmarks-law.md
+	$(CARGO) build --locked --release -p tidegate-bench-law
+	$${CARGO_TARGET_DIR:-target}/release/tidegate-bench-law --date $$(date +%F)
+
+bench-law-full: ## the same with every setting and five seeds; goes on where it was stopped; writes docs/benchmarks-law-full.md
+	$(CARGO) build --locked --release -p tidegate-bench-law
+	$${CARGO_TARGET_DIR:-target}/release/tidegate-bench-law --full --date $$(date +%F) --store $${CARGO_TARGET_DIR:-target}/bench-law-full.jsonl
 
 fmt: ## format everything
 	$(CARGO) fmt --all

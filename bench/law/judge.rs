@@ -91,12 +91,20 @@ impl Verdict {
         self.keda.as_ref().or(self.cheapest.as_ref())
     }
 
+    /// Our replica-hours as a multiple of the peer's.
+    pub(crate) fn cost(&self) -> f64 {
+        self.peer().map_or(1.0, |keda| self.ours.replica_hours / keda.replica_hours.max(f64::MIN_POSITIVE))
+    }
+
     /// Returns the goals that are missed, in words.
     pub(crate) fn misses(&self, setting: &Setting, periodic: bool) -> Vec<String> {
         let Some(keda) = self.peer() else { return Vec::new() };
         let mut misses = Vec::new();
         if self.ours.late > keda.late {
             misses.push(format!("late share {} > {}", percent(self.ours.late), percent(keda.late)));
+        }
+        if self.cost() > COST_MAX {
+            misses.push(format!("{:.2} x its replica-hours", self.cost()));
         }
         if periodic && setting.starts_slowly() && !setting.is_capped() && self.ours.late > keda.late / 5.0 {
             misses.push(format!(

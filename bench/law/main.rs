@@ -43,13 +43,14 @@ fn main() -> anyhow::Result<()> {
     let mut store = store::Store::open(cli.store.as_deref())?;
     work::run(&matrix, &traces, &mut store)?;
     let results = store.results(&matrix, &traces);
-    let page = table::page(&matrix, &results, cli.full, &cli.date);
-    let plots = cli.out.join("benchmarks-law");
+    let name = if cli.full { "benchmarks-law-full" } else { "benchmarks-law" };
+    let plots = cli.out.join(name);
     std::fs::create_dir_all(&plots)?;
-    for (name, svg) in plot::all(&matrix, &results) {
-        std::fs::write(plots.join(name), svg)?;
+    for (file, svg) in plot::all(&matrix, &results) {
+        std::fs::write(plots.join(file), svg)?;
     }
-    std::fs::write(cli.out.join("benchmarks-law.md"), page)?;
-    println!("{}", cli.out.join("benchmarks-law.md").display());
+    let page = cli.out.join(format!("{name}.md"));
+    std::fs::write(&page, table::page(&matrix, &results, name, &cli.date))?;
+    println!("{}", page.display());
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -16,6 +17,20 @@ pub(crate) struct Key {
     pub(crate) setting: String,
     pub(crate) load: String,
     pub(crate) seed: u64,
+}
+
+/// First line: results of another build are not ours.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Build {
+    build: u64,
+}
+
+impl Build {
+    fn this() -> anyhow::Result<Self> {
+        let mut hasher = DefaultHasher::new();
+        std::fs::read(std::env::current_exe()?)?.hash(&mut hasher);
+        Ok(Self { build: hasher.finish() })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -37,16 +52,25 @@ impl Store {
     /// Opens the file, or none.
     ///
     /// # Errors
-    /// If it cannot be read or written. A line that was cut off is run again.
+    /// If it cannot be read or written. A line that was cut off is run again, and a file of another build begins anew.
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self { file: None, results: BTreeMap::new() }) };
-        let text = if path.exists() { std::fs::read_to_string(path)? } else { String::new() };
+        let build = Build::this()?;
+        let mut text = if path.exists() { std::fs::read_to_string(path)? } else { String::new() };
+        let written_by = text.lines().next().and_then(|line| serde_json::from_str::<Build>(line).ok());
+        let is_ours = written_by.is_some_and(|other| other == build);
+        if !is_ours {
+            text.clear();
+        }
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
         let results = lines.map(|line| (line.key, line.rows)).collect();
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        if !is_ours {
+            std::fs::write(path, serde_json::to_string(&build)? + "\n")?;
+        }
+        let mut file = OpenOptions::new().append(true).open(path)?;
         if !text.is_empty() && !text.ends_with('\n') {
             writeln!(file)?;
         }

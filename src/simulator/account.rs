@@ -10,7 +10,7 @@ use crate::fleet::{CLASSES, PerClass};
 use crate::num::{index, real, real_len};
 use crate::series::PARTS;
 
-/// Delays are counted by the step up to this many; longer ones are in the last slot. Two hours of half seconds.
+/// Delays are counted by the step up to this many; longer ones are in the last slot. Four hours of seconds.
 const DELAY_STEPS_MAX: usize = 14_400;
 
 /// Messages of one class.

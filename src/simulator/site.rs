@@ -67,8 +67,8 @@ impl Default for Site {
     }
 }
 
-/// Resolution of virtual time. Nothing that is decided on is faster than a second; delays are judged against 10 s.
-pub const STEP: Duration = Duration::from_millis(500);
+/// Resolution of virtual time. Nothing that is decided on is faster than a second, and delays are judged against 10 s.
+pub const STEP: Duration = Duration::from_secs(1);
 /// Part by which one start may be shorter or longer than the mean: images are cached, nodes are busy.
 pub const START_JITTER: f64 = 0.15;
 

@@ -24,8 +24,10 @@ fn a_trace_is_simulated_to_a_table_json_and_a_page_and_its_recording_replays() {
     let folder = TempDir::new().expect("a temporary directory");
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (trace, page, recording) = (path("load.csv"), path("page.html"), path("recording.jsonl"));
-    let rows: String =
-        (0..30).map(|minute| format!("{},{}\n", 60 * minute, if minute > 10 { 90 } else { 20 })).collect();
+    // Twenty messages a minute, and ninety after the tenth.
+    let rows: Vec<String> =
+        (0..30).map(|minute| format!("{},{}", 60 * minute, if minute > 10 { 90 } else { 20 })).collect();
+    let rows = rows.join("\n");
     fs::write(&trace, rows).expect("a file");
 
     let shown = tidegate(&[

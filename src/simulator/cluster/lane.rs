@@ -82,7 +82,7 @@ impl Lane {
     /// A step begins: the budget grows.
     pub(super) fn refill(&mut self) {
         if let Some(per_step) = self.per_step {
-            // Two steps of the rate, one second: a gateway's bucket for its share. Never less than one message, or a small
+            // Two steps of the rate, so that chance does not hold up what fits. Never less than one message, or a small
             // share would never add up to one.
             self.credit = (self.credit + per_step).min((2.0 * per_step).max(1.0));
         }

@@ -58,10 +58,10 @@ fn trimmed(value: f64) -> String {
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
-/// Returns the smallest of 1, 2, 4, 5 times a power of ten, and a half or quarter of it that is whole, above `value`.
+/// Returns the smallest round number that is not below `value`, and whose quarters can be read.
 fn ceiling(value: f64) -> f64 {
     let power = 10_f64.powf(value.max(1e-3).log10().floor());
-    [1.0, 2.0, 4.0, 5.0, 8.0, 10.0]
+    [1.0, 1.2, 1.6, 2.0, 2.4, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
         .into_iter()
         .map(|step| step * power)
         .find(|top| *top >= value)
@@ -194,16 +194,17 @@ pub(super) fn front(points: &[Point]) -> String {
     for quarter in 1..=3 {
         let _ = write!(html, "<path class=grid d='M0 {0}H100'/>", 25 * quarter);
     }
-    let mut kedas: Vec<&Point> = points.iter().filter(|point| point.class == "keda").collect();
-    kedas.sort_by(|a, b| a.cost.total_cmp(&b.cost));
-    let joined: Vec<String> = kedas
+    // In the order of their thresholds: what turning the knob does.
+    let joined: Vec<String> = points
         .iter()
+        .filter(|point| point.class == "keda")
         .map(|point| format!("{:.1},{:.1}", 100.0 * point.cost / top, 100.0 - height(point.late)))
         .collect();
     let _ = write!(html, "<polyline class='line keda' points='{}'/></svg>", joined.join(" "));
     for point in points {
         let left = 100.0 * point.cost / top;
-        let side = if left > 80.0 { "before" } else { "after" };
+        // Ours to the left, where no KEDA should be, so that no name lies on another.
+        let side = if left > 80.0 || (point.class == "ours" && left > 15.0) { "before" } else { "after" };
         let _ = write!(
             html,
             "<span class='dot {} {side}' style='left:{left:.1}%;bottom:{:.1}%'>{}</span>",
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_axis_ends_at_a_round_number_above_the_largest_value() {
-        assert_eq!([0.9, 37.0, 64.0, 101.0, 81_000.0].map(ceiling), [1.0, 40.0, 80.0, 200.0, 100_000.0]);
+        assert_eq!([0.9, 37.0, 64.0, 101.0, 81_000.0].map(ceiling), [1.0, 40.0, 80.0, 120.0, 100_000.0]);
         assert_eq!(Unit::Count.write(25_000.0), "25 k");
         assert_eq!(Unit::Count.write(7.5), "7.5");
         assert_eq!(Unit::Percent.write(0.25), "25 %");
