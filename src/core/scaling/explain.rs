@@ -109,10 +109,9 @@ fn forecast(out: &mut Formatter, outlook: &Outlook, used: bool) -> Result {
         write!(out, ", period {:.0} min", period / 60.0)?;
     }
     write!(out, "); {covered} of the last 20 were not exceeded, loss ")?;
-    if loss.is_finite() && loss_persistence.is_finite() {
-        write!(out, "{loss:.2} against {loss_persistence:.2} for no change")?;
-    } else {
-        write!(out, "not known yet")?;
+    match loss.zip(*loss_persistence) {
+        Some((loss, persistence)) => write!(out, "{loss:.2} against {persistence:.2} for no change")?,
+        None => write!(out, "not known yet")?,
     }
     let verdict = match (outlook.open, used) {
         (true, true) => "counts",

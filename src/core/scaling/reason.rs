@@ -150,6 +150,11 @@ impl fmt::Display for Decision {
             }
             Reason::Limits => f.write_str("the present count is outside the limits"),
             Reason::Fits => write!(f, "they fit {:.0} msg/s", terms.demand),
+            Reason::Limited if terms.fitting <= self.replicas => write!(
+                f,
+                "the hottest member carries {:.0} msg/s, and no other count would change that",
+                terms.hottest_load
+            ),
             Reason::Limited => write!(f, "{} are needed; {}", terms.fitting, Needs(terms)),
             Reason::NoRoom => write!(f, "{} are needed and nodes have no room for more", terms.fitting),
             Reason::Ineffective => write!(

@@ -25,14 +25,18 @@ pub(super) struct Score {
     pub(super) forecasts: u32,
     /// Forecasts that were not exceeded.
     pub(super) covered: u32,
-    /// Mean pinball loss in messages per second; infinite without a forecast.
-    pub(super) loss: f64,
+    /// Mean pinball loss in messages per second; `None` without a forecast.
+    pub(super) loss: Option<f64>,
 }
 
 impl Score {
-    /// Returns whether the model may be believed, if it is better than assuming no change.
-    pub(super) fn is_good(self) -> bool {
-        self.forecasts >= count(JUDGED) && self.covered >= COVERED_MIN
+    /// Returns whether the model may be believed: it was right often enough, and lost less than `persistence`.
+    pub(super) fn is_good(self, persistence: Self) -> bool {
+        self.forecasts >= count(JUDGED) && self.covered >= COVERED_MIN && self.lost_less(persistence)
+    }
+
+    pub(super) fn lost_less(self, other: Self) -> bool {
+        self.loss.zip(other.loss).is_some_and(|(loss, other)| loss < other)
     }
 }
 
@@ -129,7 +133,7 @@ impl Contender {
         let forecasts = count(self.judged.len());
         let covered = count(self.judged.iter().filter(|(covered, _)| *covered).count());
         let sum: f64 = self.judged.iter().map(|(_, loss)| loss).sum();
-        let loss = if forecasts == 0 { f64::INFINITY } else { sum / f64::from(forecasts) };
+        let loss = (forecasts > 0).then(|| sum / f64::from(forecasts));
         Score { forecasts, covered, loss }
     }
 }
@@ -171,7 +175,7 @@ mod tests {
         (13..60_u8).for_each(|step| contender.step(f32::from(step), 3));
         let Score { forecasts, covered, loss } = contender.score();
         assert_eq!((forecasts, covered), (20, 20));
-        assert!(loss.abs() < 1e-6, "a constant error is corrected: {loss}");
+        assert!(loss.unwrap().abs() < 1e-6, "a constant error is corrected: {loss:?}");
     }
 
     #[test]

@@ -68,10 +68,10 @@ pub struct Outlook {
     pub period_secs: Option<f64>,
     /// Of the last 20 forecasts, those that were not exceeded.
     pub covered: u32,
-    /// Mean pinball loss of these, in messages per second.
-    pub loss: f64,
+    /// Mean pinball loss of these, in messages per second; `None` before the first.
+    pub loss: Option<f64>,
     /// The same loss of assuming that nothing changes.
-    pub loss_persistence: f64,
+    pub loss_persistence: Option<f64>,
     /// Whether it may be used: 20 forecasts are known, 16 of them were not exceeded, and the loss is the smaller one.
     pub open: bool,
 }
@@ -166,8 +166,8 @@ impl Forecaster {
     }
 
     fn look(&self) -> Option<Outlook> {
-        let naive_is_better = self.period.found().is_some()
-            && self.seasonal_naive.score().loss < self.holt_winters.score().loss;
+        let naive_is_better =
+            self.period.found().is_some() && self.seasonal_naive.score().lost_less(self.holt_winters.score());
         let (model, best) = if naive_is_better {
             (ForecastModel::SeasonalNaive, &self.seasonal_naive)
         } else {
@@ -188,7 +188,7 @@ impl Forecaster {
             covered,
             loss,
             loss_persistence: persistence.loss,
-            open: score.is_good() && loss < persistence.loss,
+            open: score.is_good(persistence),
         })
     }
 

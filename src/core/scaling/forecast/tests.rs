@@ -80,7 +80,7 @@ fn another_lead_is_judged_on_its_own_record() {
     forecaster.add(500.0, TICK, now, Duration::from_secs(20));
     let near = forecaster.outlook().unwrap();
     assert!((far.horizon_secs - 180.0).abs() < 1e-9 && (near.horizon_secs - 60.0).abs() < 1e-9);
-    assert!(near.open && near.loss_persistence < far.loss_persistence, "{near:?} {far:?}");
+    assert!(near.open && near.loss_persistence.unwrap() < far.loss_persistence.unwrap(), "{near:?} {far:?}");
     // A lead that trembles around a boundary does not begin anew each time.
     let record = forecaster.clone();
     forecaster.add(500.0, Duration::ZERO, now, Duration::from_secs(40));
@@ -112,4 +112,17 @@ fn memory_is_bounded_however_long_it_lasts() {
     }
     assert_eq!(forecaster.series.len(), KEPT);
     assert!(serde_json::to_string(&forecaster).unwrap().len() < 100_000);
+}
+
+#[test]
+fn it_is_read_as_it_was_written_at_every_age() {
+    let mut forecaster = Forecaster::default();
+    let mut rng = StdRng::seed_from_u64(3);
+    for step in 1..60_u64 {
+        let read: Forecaster = serde_json::from_str(&serde_json::to_string(&forecaster).unwrap()).unwrap();
+        assert_eq!(read, forecaster, "after {step} steps");
+        let rate = poisson(&mut rng, 300.0);
+        forecaster.add(rate, STEP, Timestamp::from_millis(step * 60_000), LEAD);
+    }
+    assert!(forecaster.outlook().is_some_and(|outlook| outlook.loss.is_some()));
 }
