@@ -5,7 +5,7 @@ CARGO ?= cargo
 # A failed test says what failed; a backtrace through the test runner under it helps nobody.
 export RUST_LIB_BACKTRACE ?= 0
 
-.PHONY: help demo test test-long check parts bench bench-scale bench-spool mutants generate fmt build image cluster-up cluster-down
+.PHONY: help demo test test-long check parts bench bench-scale bench-spool bench-law bench-law-full mutants generate fmt build image cluster-up cluster-down
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -75,6 +75,14 @@ generate: build ## write anew what is made from the code: the definition of Inge
 
 bench-spool: ## the spool's share of the disk's bandwidth, and how fast recovery scans
 	$(CARGO) bench --locked -p tidegate-spool --bench disk
+
+bench-law: ## what the scaling rule is worth: traces and corner settings beside KEDA and the HPA; writes docs/benchmarks-law.md
+	$(CARGO) build --locked --release -p tidegate-bench-law
+	$${CARGO_TARGET_DIR:-target}/release/tidegate-bench-law --date $$(date +%F)
+
+bench-law-full: ## the same with every setting and five seeds; goes on where it was stopped; writes docs/benchmarks-law-full.md
+	$(CARGO) build --locked --release -p tidegate-bench-law
+	$${CARGO_TARGET_DIR:-target}/release/tidegate-bench-law --full --date $$(date +%F) --store $${CARGO_TARGET_DIR:-target}/bench-law-full.jsonl
 
 fmt: ## format everything
 	$(CARGO) fmt --all

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use tidegate_runtime::config::{ConfigError, EXIT_USAGE};
 
+/// Exit code of a translation that lost something (`EX_DATAERR`).
+const EXIT_DATA: u8 = 65;
 /// Exit code of a process that could not go on (`EX_SOFTWARE`).
 const EXIT_SOFTWARE: u8 = 70;
 
@@ -18,6 +20,11 @@ impl Usage {
     pub(crate) fn new(option: &str, value: impl fmt::Display, allowed: impl fmt::Display) -> Self {
         Self(format!("{option} {value}: allowed is {allowed}"))
     }
+
+    /// Says of which option somebody else found what is wrong.
+    pub(crate) fn said(option: &str, what: impl fmt::Display) -> Self {
+        Self(format!("{option}: {what}"))
+    }
 }
 
 impl fmt::Display for Usage {
@@ -28,7 +35,13 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// Prints why a command failed and returns its exit code: 64 if options or settings are wrong, 70 if the work failed.
+/// A translation that could not keep everything; what was lost has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} of it cannot be kept")]
+pub(crate) struct Lost(pub(crate) usize);
+
+/// Prints why a command failed and returns its exit code: 64 if options or settings are wrong, 65 if a translation lost
+/// something, 70 if the work failed.
 /// A reader of our output that went away (`tidegate up | head`) has seen enough: that is no failure.
 pub(crate) fn code(outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
@@ -37,5 +50,11 @@ pub(crate) fn code(outcome: anyhow::Result<()>) -> ExitCode {
     }
     // Not `eprintln`, which panics when nobody reads standard error either.
     let _ = writeln!(io::stderr(), "tidegate: {error:#}");
-    ExitCode::from(if error.is::<ConfigError>() || error.is::<Usage>() { EXIT_USAGE } else { EXIT_SOFTWARE })
+    ExitCode::from(if error.is::<ConfigError>() || error.is::<Usage>() {
+        EXIT_USAGE
+    } else if error.is::<Lost>() {
+        EXIT_DATA
+    } else {
+        EXIT_SOFTWARE
+    })
 }

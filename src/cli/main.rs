@@ -6,7 +6,9 @@ mod controller;
 mod crd;
 mod exit;
 mod gateway;
+mod import;
 mod settings;
+mod simulate;
 mod spool;
 mod stop;
 mod up;
@@ -41,6 +43,11 @@ enum Command {
     Crd,
     /// Looks at a spool on the disk: inspect, verify, export.
     Spool(spool::Args),
+    /// Rehearses the scaling rule on a trace, beside KEDA and the HPA; or replays what a controller recorded.
+    Simulate(simulate::Args),
+    /// Turns another autoscaler's settings into ours.
+    #[command(subcommand)]
+    Import(import::Command),
 }
 
 fn main() -> ExitCode {
@@ -67,5 +74,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Crd => crd::run(),
         Command::Spool(args) => spool::run(args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Import(command) => import::run(&command),
     })
 }

@@ -22,6 +22,7 @@ mod packing;
 mod pairs;
 mod policy;
 mod reason;
+mod recording;
 mod room;
 pub mod signal;
 mod sizing;
@@ -43,5 +44,6 @@ pub use observation::{
 };
 pub use policy::{Fallback, ForecastMode, Knobs, Policy, PolicyError};
 pub use reason::Reason;
+pub use recording::{Decided, Line, RECORDING_VERSION, Replay, ReplayError, Replayed};
 pub use room::{Room, RoomMode};
 pub use terms::{Decision, Terms};
