@@ -72,8 +72,8 @@ mod tests {
         let replayed = replay(&text).unwrap();
         assert!(replayed.len() > 1000 && changes > 3, "{} looks, {changes} changes", replayed.len());
         assert!(replayed.iter().all(Replayed::is_same));
-        let changed = replayed.iter().filter(|look| look.decision.changes()).count();
-        assert!(changed >= changes, "the warm-up and the tail are recorded as well");
+        let again = replayed.iter().filter(|look| look.decision.changes()).count();
+        assert!(again >= changes, "the warm-up and the tail are recorded as well");
     }
 
     #[test]

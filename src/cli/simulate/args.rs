@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// The trace is multiplied by this instead.
     #[arg(long, value_name = "FACTOR", conflicts_with = "peak")]
     scale: Option<f64>,
-    /// Messages per second that one replica does; capacity.per_replica of the policy unless given, else 100.
+    /// Messages per second that one replica does; `capacity.per_replica` of the policy unless given, else 100.
     #[arg(long, value_name = "RATE")]
     mu: Option<f64>,
     /// Time from a replica's order until it joins its group.
@@ -128,18 +128,17 @@ impl Args {
     pub(super) fn trace(&self, site: &Site) -> anyhow::Result<Trace> {
         let wrong = |error: &dyn std::fmt::Display| Usage::said("--trace", error);
         let source = self.trace.as_deref().unwrap_or_default();
-        let trace = match source.strip_prefix(SHAPE) {
-            Some(name) => Shape::by_name(name).map_err(|error| wrong(&error))?.trace(self.seed),
-            None => {
-                let bytes = std::fs::metadata(source).map(|file| file.len());
-                if bytes.is_ok_and(|bytes| bytes > MAX_FILE_BYTES) {
-                    return Err(Usage::new("--trace", source, "a file of at most 1 GiB").into());
-                }
-                let text = std::fs::read_to_string(source).map_err(|error| {
-                    Usage::new("--trace", source, format!("a CSV file ({error}), or shape:NAME"))
-                })?;
-                parse(source, &text).map_err(|error| wrong(&error))?
+        let trace = if let Some(name) = source.strip_prefix(SHAPE) {
+            Shape::by_name(name).map_err(|error| wrong(&error))?.trace(self.seed)
+        } else {
+            let bytes = std::fs::metadata(source).map(|file| file.len());
+            if bytes.is_ok_and(|bytes| bytes > MAX_FILE_BYTES) {
+                return Err(Usage::new("--trace", source, "a file of at most 1 GiB").into());
             }
+            let text = std::fs::read_to_string(source).map_err(|error| {
+                Usage::new("--trace", source, format!("a CSV file ({error}), or shape:NAME"))
+            })?;
+            parse(source, &text).map_err(|error| wrong(&error))?
         };
         let positive = |value: f64| value.is_finite() && value > 0.0;
         match self.scale {
@@ -171,7 +170,7 @@ impl Args {
     }
 
     /// Returns the command that was given, for the page.
-    pub(super) fn command_line(&self) -> String {
+    pub(super) fn command_line() -> String {
         let arguments = std::env::args().skip(1).map(|argument| {
             let plain = argument.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,".contains(c));
             if plain { argument } else { format!("'{}'", argument.replace('\'', r"'\''")) }

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let spec = Run { trace: &trace, window, slo: policy.slo_delay, seed: args.seed, min: policy.min };
     let peers = Peers { keda: !args.alone, hpa: !args.alone };
     let mut progress = Progress::new(&trace.name);
-    let study = study(&spec, &site, &policy, peers, &args.command_line(), |part| progress.show(part))?;
+    let study = study(&spec, &site, &policy, peers, &Args::command_line(), |part| progress.show(part))?;
     progress.end();
     if let Some(path) = &args.record {
         record(path, &spec, &site, &policy)?;
@@ -85,7 +85,9 @@ fn told(study: &Study, page: Option<&Path>) -> String {
         study.verdict()
     );
     if let Some(page) = page {
-        told += &format!("The page with plots: {}\n", page.display());
+        told.push_str("The page with plots: ");
+        told.push_str(&page.display().to_string());
+        told.push('\n');
     }
     told
 }
