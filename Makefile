@@ -46,7 +46,7 @@ test-long-scaling: ## 2 560 sites of constant load (two minutes)
 	$(CARGO) test --locked --release -p tidegate-core -- --ignored thousands
 
 # Goes on where it was stopped; remove the state file to begin anew.
-test-long-power: ## 200 power cuts (root; three minutes; resumes)
+test-long-power: ## 200 power cuts (root; five minutes on a quiet machine; resumes)
 	state=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/power-cuts && mkdir -p $$(dirname $$state) && \
 	TIDEGATE_POWER_CUTS=200 TIDEGATE_POWER_CUT_STATE=$$state $(CARGO) test --locked -p tidegate-spool --test loop_disk && rm -f $$state
 
