@@ -94,9 +94,12 @@ pub(crate) fn measure(
     Ok(outcomes.iter().map(Row::of).collect())
 }
 
+/// Turns something of the rule off.
+type Switch = fn(&mut Knobs);
+
 /// The rule with each of its parts off in turn.
 fn knobs_off(policy: &Policy) -> Vec<(String, Policy)> {
-    let off: [(&str, fn(&mut Knobs)); 6] = [
+    let off: [(&str, Switch); 6] = [
         ("forecast", |knobs| knobs.forecast = false),
         ("catch-up", |knobs| knobs.catch_up = false),
         ("rebalance price", |knobs| knobs.rebalance_price = false),
