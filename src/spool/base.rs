@@ -137,6 +137,19 @@ impl<D: Disk> Base<D> {
         Header::salt_from(u32::try_from((z ^ (z >> 31)) >> 32).expect("32 bits are left"))
     }
 
+    /// Notes whether the file system has room for what is in memory and for others. Lanes share the memory, but each may
+    /// need a segment that it fills only in part.
+    pub(crate) fn look_at_the_disk(&self) {
+        let settings = &self.settings;
+        let others = settings.segment_bytes * (self.lanes.len() as u64 - 1);
+        let needed = settings.free_floor_bytes.saturating_add(settings.reserve_bytes() + others);
+        // A disk that cannot tell is found to be full when it is.
+        let full = self.disk.free_bytes().is_ok_and(|free| free < needed);
+        for lane in &self.lanes {
+            lane.catalog().disk_full = full;
+        }
+    }
+
     pub(crate) fn stats(&self, change: impl FnOnce(&mut Stats)) {
         change(&mut lock(&self.stats));
     }

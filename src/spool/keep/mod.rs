@@ -59,7 +59,7 @@ impl<D: Disk> Keeper<D> {
         }
         if now >= self.next_cursor {
             self.next_cursor = now + CURSOR_EVERY;
-            self.look_at_the_disk();
+            self.base.look_at_the_disk();
             self.turn(now);
             if self.rewrite.is_none() && now >= self.no_rewrite_before {
                 self.rewrite = self.choose();
@@ -78,17 +78,6 @@ impl<D: Disk> Keeper<D> {
             rewrite.give_up();
         }
         self.turn(now);
-    }
-
-    /// Notes whether the file system has room for what is in memory and for others.
-    fn look_at_the_disk(&self) {
-        let settings = &self.base.settings;
-        let needed = settings.free_floor_bytes.saturating_add(settings.reserve_bytes());
-        // A disk that cannot tell is found to be full when it is.
-        let full = self.base.disk.free_bytes().is_ok_and(|free| free < needed);
-        for lane in &self.base.lanes {
-            lane.catalog().disk_full = full;
-        }
     }
 
     /// Returns the segment whose rewriting helps most.

@@ -222,6 +222,8 @@ impl<D: Disk, R: Record> Writer<D, R> {
         let id = SegmentId(lane.next_segment);
         lane.next_segment += 1;
         let file = base.disk.create(&shared.path(id), size).map_err(fails)?;
+        // A fast disk fills up between two looks of the housekeeping.
+        base.look_at_the_disk();
         let who = *lock(&base.who);
         let mut topics = lock(&base.topics);
         let mut catalog = shared.catalog();

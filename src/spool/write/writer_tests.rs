@@ -193,6 +193,27 @@ fn a_disk_without_room_stores_nothing_and_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn a_disk_that_fills_between_two_looks_still_takes_what_was_admitted() {
+    let mut rig = Rig::new();
+    rig.disk.fill(52 * MIB);
+    let mut taken = 0;
+    while !rig.base.lanes[0].catalog().disk_full {
+        assert!(taken < 1000, "the disk never fills");
+        rig.append(A, 1, 200_000);
+        taken += 1;
+        rig.commit();
+    }
+    // As much as memory holds was admitted before the lane said so.
+    let mut record = rig.record(A, 200_000, Flags::ACKNOWLEDGED);
+    while rig.submit(record).is_ok() {
+        taken += 1;
+        record = rig.record(A, 200_000, Flags::ACKNOWLEDGED);
+    }
+    rig.commit();
+    assert_eq!((health(&rig), rig.settled(A)), (Health::Ok, taken));
+}
+
+#[test]
 fn a_lane_never_takes_more_than_it_may() {
     let mut rig = Rig::new();
     for _ in 0..200 {
