@@ -94,12 +94,12 @@ pub(crate) fn measure(
     Ok(outcomes.iter().map(Row::of).collect())
 }
 
-/// Turns something of the rule off.
-type Switch = fn(&mut Knobs);
+/// Switches one part of the rule off.
+type SwitchOff = fn(&mut Knobs);
 
 /// The rule with each of its parts off in turn.
 fn knobs_off(policy: &Policy) -> Vec<(String, Policy)> {
-    let off: [(&str, Switch); 6] = [
+    let parts: [(&str, SwitchOff); 6] = [
         ("forecast", |knobs| knobs.forecast = false),
         ("catch-up", |knobs| knobs.catch_up = false),
         ("rebalance price", |knobs| knobs.rebalance_price = false),
@@ -107,10 +107,10 @@ fn knobs_off(policy: &Policy) -> Vec<(String, Policy)> {
         ("room", |knobs| knobs.room = false),
         ("budget", |knobs| knobs.budget = false),
     ];
-    let without = |(name, off): (&str, fn(&mut Knobs))| {
+    let without = |(name, off): (&str, SwitchOff)| {
         let mut policy = policy.clone();
         off(&mut policy.knobs);
         (format!("{WITHOUT}{name}"), policy)
     };
-    off.into_iter().map(without).collect()
+    parts.into_iter().map(without).collect()
 }

@@ -91,6 +91,19 @@ impl Verdict {
         self.keda.as_ref().or(self.cheapest.as_ref())
     }
 
+    /// Returns whether our late share is at most the peer's.
+    pub(crate) fn is_no_later(&self) -> bool {
+        self.peer().is_none_or(|keda| self.ours.late <= keda.late)
+    }
+
+    /// Returns whether some KEDA is no later and at least a twentieth cheaper: then our cost bought nothing.
+    pub(crate) fn is_beaten(&self, seeds: &[Vec<Row>]) -> bool {
+        let beats = |keda: &Mean| {
+            keda.late <= self.ours.late && COST_MAX * keda.replica_hours < self.ours.replica_hours
+        };
+        thresholds(seeds, KEDA).iter().any(beats)
+    }
+
     /// Our replica-hours as a multiple of the peer's.
     pub(crate) fn cost(&self) -> f64 {
         self.peer().map_or(1.0, |keda| self.ours.replica_hours / keda.replica_hours.max(f64::MIN_POSITIVE))
@@ -100,7 +113,7 @@ impl Verdict {
     pub(crate) fn misses(&self, setting: &Setting, periodic: bool) -> Vec<String> {
         let Some(keda) = self.peer() else { return Vec::new() };
         let mut misses = Vec::new();
-        if self.ours.late > keda.late {
+        if !self.is_no_later() {
             misses.push(format!("late share {} > {}", percent(self.ours.late), percent(keda.late)));
         }
         if self.cost() > COST_MAX {

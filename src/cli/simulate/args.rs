@@ -131,14 +131,7 @@ impl Args {
         let trace = if let Some(name) = source.strip_prefix(SHAPE) {
             Shape::by_name(name).map_err(|error| wrong(&error))?.trace(self.seed)
         } else {
-            let bytes = std::fs::metadata(source).map(|file| file.len());
-            if bytes.is_ok_and(|bytes| bytes > MAX_FILE_BYTES) {
-                return Err(Usage::new("--trace", source, "a file of at most 1 GiB").into());
-            }
-            let text = std::fs::read_to_string(source).map_err(|error| {
-                Usage::new("--trace", source, format!("a CSV file ({error}), or shape:NAME"))
-            })?;
-            parse(source, &text).map_err(|error| wrong(&error))?
+            parse(source, &read(source)?).map_err(|error| wrong(&error))?
         };
         let positive = |value: f64| value.is_finite() && value > 0.0;
         match self.scale {
@@ -177,6 +170,14 @@ impl Args {
         });
         format!("tidegate {}", arguments.collect::<Vec<_>>().join(" "))
     }
+}
+
+fn read(path: &str) -> Result<String, Usage> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() > MAX_FILE_BYTES) {
+        return Err(Usage::new("--trace", path, "a file of at most 1 GiB"));
+    }
+    std::fs::read_to_string(path)
+        .map_err(|error| Usage::new("--trace", path, format!("a CSV file ({error}), or shape:NAME")))
 }
 
 #[cfg(test)]

@@ -75,21 +75,16 @@ fn record(path: &Path, spec: &Run<'_>, site: &Site, policy: &Policy) -> anyhow::
 
 /// What the terminal shows.
 fn told(study: &Study, page: Option<&Path>) -> String {
-    let mut told = format!(
-        "{}: {} from {} on, promise {}\n\n{}\n{}\n",
+    let page = page.map_or_else(String::new, |page| format!("The page with plots: {}\n", page.display()));
+    format!(
+        "{}: {} from {} on, promise {}\n\n{}\n{}\n{page}",
         study.trace,
         span(study.window.secs),
         span(study.window.from_secs),
         span(study.slo_secs),
         text(study.outcomes()),
         study.verdict()
-    );
-    if let Some(page) = page {
-        told.push_str("The page with plots: ");
-        told.push_str(&page.display().to_string());
-        told.push('\n');
-    }
-    told
+    )
 }
 
 fn write(path: &Path, content: &str) -> anyhow::Result<()> {

@@ -73,6 +73,14 @@ impl Packing {
         self.arrivals.iter().copied().fold(0.0, f64::max)
     }
 
+    /// Returns the load of all partitions together, counted as for [`Self::hottest`].
+    pub(super) fn whole(&self, spread: f64, catch_up: f64, mu: f64) -> f64 {
+        let items = self.arrivals.iter().zip(&self.backlog);
+        items
+            .map(|(arrivals, backlog)| (spread * arrivals + catch_up * backlog).min(PARTITION_MOST * mu))
+            .sum()
+    }
+
     /// Returns the load of the hottest of `members`: `spread` by the shares of the arrivals, `catch_up` by those of the
     /// backlog, and no partition for more than nine tenths of `mu`.
     pub(super) fn hottest(&self, members: u32, spread: f64, catch_up: f64, mu: f64) -> Hottest {

@@ -105,7 +105,14 @@ impl Sizing {
 
     /// Returns the smallest count from 1 that fits; all partitions if none does.
     pub(super) fn smallest(&self, demand: f64) -> u32 {
-        candidates(self.partitions).find(|count| self.fits(demand, FILL, *count)).unwrap_or(self.partitions)
+        // Most counts are ruled out by the mean of their members, without dealing out any partition.
+        let need = self.need(demand, FILL, self.ordered);
+        let mean_of =
+            if self.knobs.packing { self.packing.whole(need.load, need.catch_up, self.mu) } else { 0.0 };
+        candidates(self.partitions)
+            .skip_while(|count| mean_of > self.mu * ROUNDING * f64::from(*count))
+            .find(|count| self.fits(demand, FILL, *count))
+            .unwrap_or(self.partitions)
     }
 
     /// Returns whether one partition's demand alone is more than a replica does at the fill target, so that no count is

@@ -81,7 +81,7 @@ fn within_limits(given: Given) -> Given {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn deciding_twice_changes_nothing(given in given()) {
