@@ -13,6 +13,7 @@ use tidegate_core::scaling::{Busy, Offered};
 use tidegate_core::time::Timestamp;
 use tidegate_core::wire::{ConsumerReport, GatewayReport};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Gateways remembered: far more than a site has.
 const GATEWAYS_MAX: usize = 256;
@@ -24,6 +25,9 @@ const OFFERED_FRESH: Duration = Duration::from_secs(3);
 /// which a single device that flushes its buffer looks like five times what it is; a second later the rate is known,
 /// so that the group grows in one step.
 const SECOND_MS: u32 = 1000;
+/// Within this the rate of a burst that a gateway told of is known, or it was none: the rest of its first report, a second,
+/// and the way.
+const BURST_SHOWS_WITHIN: Duration = Duration::from_millis(1500);
 /// Reports of one gateway that are kept to cover a second: it sends five in one at most.
 const RECENT_MAX: usize = 16;
 /// Age after which whoever reported is forgotten.
@@ -72,6 +76,13 @@ impl Bursts {
         }
         std::future::pending::<()>().await;
     }
+
+    /// Waits while a burst on one of `topics` has begun but its rate is not known yet, at most [`BURST_SHOWS_WITHIN`].
+    /// Returns whether it is known now.
+    pub(crate) async fn let_begun_show(&mut self, topics: &[String], now: Timestamp) -> bool {
+        self.reports.burst_begins_on(topics, now)
+            && timeout(BURST_SHOWS_WITHIN, self.next(topics)).await.is_ok()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +126,15 @@ impl Gateway {
 
     fn bursts(&self) -> bool {
         self.bursting_ms >= SECOND_MS
+    }
+
+    fn begins_to_burst(&self) -> bool {
+        !self.bursts() && self.recent.back().is_some_and(|last| last.burst)
+    }
+
+    fn carries(&self, topics: &[String]) -> bool {
+        let last = self.recent.back();
+        last.is_some_and(|last| topics.iter().any(|topic| last.topics.contains_key(topic)))
     }
 }
 
@@ -187,13 +207,13 @@ impl Reports {
     }
 
     fn bursts_on(&self, topics: &[String]) -> bool {
-        let carries = |gateway: &Gateway| {
-            gateway
-                .recent
-                .back()
-                .is_some_and(|last| topics.iter().any(|topic| last.topics.contains_key(topic)))
-        };
-        self.lock().gateways.values().any(|gateway| gateway.last.bursts() && carries(&gateway.last))
+        self.lock().gateways.values().any(|gateway| gateway.last.bursts() && gateway.last.carries(topics))
+    }
+
+    fn burst_begins_on(&self, topics: &[String], now: Timestamp) -> bool {
+        let state = self.lock();
+        let mut fresh = state.gateways.values().filter(|gateway| now.since(gateway.at) <= OFFERED_FRESH);
+        fresh.any(|gateway| gateway.last.begins_to_burst() && gateway.last.carries(topics))
     }
 
     /// Returns what is known of `group` and the load on `topics`, and begins to count busy time anew.

@@ -109,7 +109,7 @@ fn a_controllers_wrong_settings_are_named_too() {
     for (from, to, words) in [
         ("max = 4", "max = 4\nmaximum = 5", &["replicas.maximum", "unknown key"][..]),
         ("max = 4", "max = \"4\"", &["replicas.max = \"4\"", "an integer"]),
-        ("max = 4", "max = 4\nmin = 5", &["replicas.min = 5", "0 to replicas.max"]),
+        ("max = 4", "max = 4\nmin = 5", &["replicas.min = 5", "1 to replicas.max"]),
         ("[slo]", "[capacity]\nper_replica = -5\n[slo]", &["capacity.per_replica = -5", "0.001 to"]),
     ] {
         let file = files.write("controller.toml", &good.replace(from, to));

@@ -108,7 +108,10 @@ impl<O: Observe, T: Target> Scaler<O, T> {
                 continue;
             }
             tokio::select! {
-                _ = ticks.tick() => {}
+                // An order by what has come so far would be the first of two, and each costs a rebalance.
+                _ = ticks.tick() => if self.bursts.let_begun_show(&topics, (self.shared.clock)()).await {
+                    ticks.reset();
+                },
                 () = self.bursts.next(&topics) => ticks.reset(),
                 Ok(()) = self.settings.changed() => ticks.reset(),
             }

@@ -1,6 +1,7 @@
 use std::cell::Cell;
 
 use tidegate_core::scaling::Reason;
+use tidegate_core::wire::GatewayReport;
 use tidegate_runtime::metrics::Registry;
 
 use super::*;
@@ -141,6 +142,33 @@ async fn a_burst_is_acted_on_at_once_and_not_at_the_next_tick() {
     }
     assert_eq!(target.0.lock().unwrap().orders, [12]);
     assert_eq!(view.borrow().decision.as_ref().unwrap().reason, Reason::Burst);
+    ticks.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_in_the_first_second_of_a_burst_waits_for_its_rate() {
+    let mut site = site(1, 3);
+    site.pass(3).await;
+    let (reports, view) = (site.scaler.shared.reports.clone(), site.view.clone());
+    let begins = |seq| GatewayReport { interval_ms: 200, ..burst(seq, 700.0) };
+    let looks = async |secs: f64| {
+        let before = view.borrow().ticks;
+        tokio::time::sleep(Duration::from_secs_f64(secs)).await;
+        view.borrow().ticks - before
+    };
+    let ticks = tokio::spawn(async move { site.scaler.ticks().await });
+    assert_eq!(looks(4.9).await, 1, "the first look of the loop");
+    reports.gateway(begins(1), now());
+    assert_eq!(looks(0.8).await, 0, "a tick at 5 s");
+    (2..=6).for_each(|seq| {
+        reports.gateway(begins(seq), now());
+    });
+    assert_eq!(looks(0.1).await, 1, "the burst has lasted a second");
+    // One that is none after all, or whose gateway is gone, holds the next tick up no longer than it takes to know.
+    reports.gateway(GatewayReport { burst: false, ..begins(7) }, now());
+    reports.gateway(begins(8), now());
+    assert_eq!(looks(6.4).await, 0, "a tick at 10.7 s");
+    assert_eq!(looks(0.2).await, 1);
     ticks.abort();
 }
 
