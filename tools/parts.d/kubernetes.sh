@@ -27,12 +27,13 @@ complete() {
     done
 }
 
-# True if a command says that it is of this version.
+# True if a command says that it is of this version. Not through a pipe: a reader that has seen enough ends a writer that has
+# not, and that would look like another version.
 says() {
-    local flag=--version
+    local flag=--version said
     [ "${1##*/}" != kubectl ] || flag="version --client"
     # shellcheck disable=SC2086 # two words
-    "$1" $flag 2>/dev/null | grep -qF "v$version"
+    said=$("$1" $flag 2>/dev/null) && [[ $said == *"v$version"* ]]
 }
 
 # Builds one command into a folder. Go keeps what it has built: a repeated run goes on where the last one broke off.
