@@ -23,7 +23,8 @@ impl Events {
 
     /// Returns what writes the events of one scaler; dropping it takes the scaler's series away.
     pub(crate) fn of_scaler(&self, name: &str) -> ScalerEvents {
-        ScalerEvents { metrics: self.metrics.clone(), own: self.metrics.of_scaler(name), said: None }
+        let (metrics, own) = (self.metrics.clone(), self.metrics.of_scaler(name));
+        ScalerEvents { metrics, own, said: None, kafka_said: None }
     }
 
     /// A report arrived. Not worth a line unless it is refused: they come every second.
@@ -42,6 +43,8 @@ pub(crate) struct ScalerEvents {
     own: ScalerMetrics,
     /// The target's problem that was logged last: one that stays is logged once.
     said: Option<TargetError>,
+    /// The same of Kafka's.
+    kafka_said: Option<String>,
 }
 
 impl ScalerEvents {
@@ -81,9 +84,19 @@ impl ScalerEvents {
     }
 
     /// Kafka told nothing in this tick.
-    pub(crate) fn observe_failed(&self, problem: &str) {
+    pub(crate) fn observe_failed(&mut self, problem: &str) {
         self.metrics.observe_failures.inc();
-        tracing::warn!(scaler = self.own.name(), problem, "the group cannot be observed");
+        if self.kafka_said.as_deref() != Some(problem) {
+            tracing::warn!(scaler = self.own.name(), problem, "the group cannot be observed");
+            self.kafka_said = Some(problem.to_owned());
+        }
+    }
+
+    /// Kafka told something in this tick.
+    pub(crate) fn observed(&mut self) {
+        if self.kafka_said.take().is_some() {
+            tracing::info!(scaler = self.own.name(), "the group is observed again");
+        }
     }
 
     /// The target cannot be looked at, so nothing is decided.

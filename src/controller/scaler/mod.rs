@@ -146,6 +146,7 @@ impl<O: Observe, T: Target> Scaler<O, T> {
         let answer = asked.unwrap_or_else(|_| Err(format!("no answer within {} s", LOOK_MAX.as_secs())));
         match answer {
             Ok(seen) => {
+                self.events.observed();
                 let blind = seen.partitions.iter().all(|partition| partition.end.is_none());
                 looked.kafka_blind = blind;
                 looked.kafka.extend(seen.problems.iter().take(PROBLEMS_MAX).cloned());

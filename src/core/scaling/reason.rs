@@ -120,10 +120,10 @@ impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let terms = &self.terms;
         if self.changes() {
-            write!(f, "{} -> {} replicas: ", terms.current, self.replicas)?;
-        } else {
-            write!(f, "{} replicas: ", self.replicas)?;
+            write!(f, "{} -> ", terms.current)?;
         }
+        let noun = if self.replicas == 1 { "replica" } else { "replicas" };
+        write!(f, "{} {noun}: ", self.replicas)?;
         match self.reason {
             Reason::Burst => {
                 write!(f, "gateways report a burst of {:.0} msg/s; {}", terms.demand, Needs(terms))

@@ -87,7 +87,7 @@ async fn shown(cluster: &Cluster) -> Result<String> {
 /// Fails unless an event tells of each step, and why.
 fn explains(told: &str) -> Result<()> {
     let scaled = |part: &str| told.lines().any(|line| line.contains("Scaled") && line.contains(part));
-    ensure!(scaled("1 -> ") && scaled("-> 1 replicas: "), "no event for a step:\n{told}");
+    ensure!(scaled("1 -> ") && scaled("-> 1 replica: "), "no event for a step:\n{told}");
     Ok(())
 }
 
