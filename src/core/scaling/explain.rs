@@ -7,7 +7,7 @@ use std::fmt::{Display, Formatter, Result};
 use super::bounds::Bound;
 use super::capacity::MuSource;
 use super::forecast::{ForecastModel, Outlook};
-use super::sizing::{FILL, FILL_HOLD, ROUNDING};
+use super::sizing::{FILL, FILL_HOLD, FILL_HOTTEST_MORE, ROUNDING};
 use super::terms::{Decision, Terms};
 
 /// Returns the decision as lines of text: what was seen, what it needs, which count carries it, and what bound it.
@@ -179,9 +179,10 @@ fn packing(out: &mut Formatter, terms: &Terms) -> Result {
     writeln!(
         out,
         "packing     {partitions} {even} partitions (hottest {:.1} %), {} assignor: with {fitting} replicas the hottest \
-         has {hottest_partitions} and carries {carries} msg/s",
+         has {hottest_partitions} and carries {carries} msg/s, the load at a fill of {:.2}",
         100.0 * hottest_share,
         terms.assignor.as_str(),
+        FILL + FILL_HOTTEST_MORE,
     )?;
     writeln!(out, "fits now    {fitting} replicas")
 }

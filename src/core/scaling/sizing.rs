@@ -9,6 +9,9 @@ pub(super) const FILL: f64 = 0.75;
 /// Fill that a group is left alone at. The gap to [`FILL`] is the hysteresis upwards: a count chosen at 0.75 is not
 /// questioned by what a load does by chance.
 pub(super) const FILL_HOLD: f64 = 0.85;
+/// What the hottest member may be filled by beyond that, in parts of mu: its load has been added up from measured shares, so
+/// it needs no reserve for being above the mean, and what is left is for chance.
+pub(super) const FILL_HOTTEST_MORE: f64 = 0.15;
 /// Slack of comparisons, so that a load that fits exactly is not lost to rounding.
 pub(super) const ROUNDING: f64 = 1.0 + 1e-9;
 
@@ -89,18 +92,30 @@ impl Sizing {
     /// Returns what the hottest of `count` members would carry: the member that has most of the partitions' shares,
     /// or the mean of all without packing.
     pub(super) fn hottest(&self, demand: f64, fill: f64, count: u32) -> Hottest {
-        let need = self.need(demand, fill, count);
         if !self.knobs.packing {
-            let mean = need.total() / f64::from(count.max(1));
+            let mean = self.need(demand, fill, count).total() / f64::from(count.max(1));
             let partitions = self.partitions.div_ceil(count.max(1));
             return Hottest { load: mean, whole: mean, partitions };
         }
+        let need = self.need(demand, fill + FILL_HOTTEST_MORE, count);
         self.packing.hottest(count, need.total() - need.catch_up, need.catch_up, self.mu)
     }
 
-    /// Returns whether the hottest of `count` members can carry its share.
+    /// Returns the mean of what `count` members would carry.
+    fn mean(&self, demand: f64, fill: f64, count: u32) -> f64 {
+        let need = self.need(demand, fill, count);
+        let whole = if self.knobs.packing {
+            self.packing.whole(need.total() - need.catch_up, need.catch_up, self.mu)
+        } else {
+            need.total()
+        };
+        whole / f64::from(count)
+    }
+
+    /// Returns whether `count` members can carry the load: all of them at `fill`, and the hottest its share.
     pub(super) fn fits(&self, demand: f64, fill: f64, count: u32) -> bool {
-        count > 0 && self.hottest(demand, fill, count).load <= self.mu * ROUNDING
+        let most = self.mu * ROUNDING;
+        count > 0 && self.mean(demand, fill, count) <= most && self.hottest(demand, fill, count).load <= most
     }
 
     /// Returns the smallest count from 1 that fits; all partitions if none does.
