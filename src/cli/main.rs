@@ -7,6 +7,7 @@ mod crd;
 mod exit;
 mod gateway;
 mod import;
+mod recording;
 mod settings;
 mod simulate;
 mod spool;
