@@ -259,15 +259,7 @@ fn of_processes(raw: Raw) -> Result<Work, Problem> {
         needed("target", raw.target)?,
     );
     let (capacity, behavior) = (raw.capacity.unwrap_or_default(), raw.behavior.unwrap_or_default());
-    let defaults = Policy::new(slo.delay, replicas.min, replicas.max);
-    let policy = Policy {
-        capacity_per_replica: capacity.per_replica,
-        up_max_step: behavior.up.max_step.unwrap_or(defaults.up_max_step),
-        down_after: behavior.down.after.unwrap_or(defaults.down_after),
-        down_max_step: behavior.down.max_step.unwrap_or(defaults.down_max_step),
-        commit_interval: kafka.commit_interval,
-        ..defaults
-    };
+    let policy = policy(&slo, &replicas, &capacity, &behavior, kafka.commit_interval);
     let group = GroupSettings {
         bootstrap_servers: kafka.bootstrap_servers,
         consumer_group: kafka.consumer_group,
@@ -285,6 +277,26 @@ fn of_processes(raw: Raw) -> Result<Work, Problem> {
         return Err(Problem::new("target.processes.command", "", "a program"));
     }
     Ok(Work::Processes(Box::new(group), processes))
+}
+
+/// Returns the policy that is written, with its defaults; not checked.
+#[must_use]
+pub fn policy(
+    slo: &RawSlo,
+    replicas: &RawReplicas,
+    capacity: &RawCapacity,
+    behavior: &RawBehavior,
+    commit_interval: Duration,
+) -> Policy {
+    let defaults = Policy::new(slo.delay, replicas.min, replicas.max);
+    Policy {
+        capacity_per_replica: capacity.per_replica,
+        up_max_step: behavior.up.max_step.unwrap_or(defaults.up_max_step),
+        down_after: behavior.down.after.unwrap_or(defaults.down_after),
+        down_max_step: behavior.down.max_step.unwrap_or(defaults.down_max_step),
+        commit_interval,
+        ..defaults
+    }
 }
 
 fn needed<T>(key: &'static str, value: Option<T>) -> Result<T, Problem> {
@@ -305,7 +317,9 @@ fn default_tick() -> Duration {
     DEFAULT_TICK
 }
 
-fn default_commit_interval() -> Duration {
+/// Returns how often consumers commit unless it is written.
+#[must_use]
+pub fn default_commit_interval() -> Duration {
     Policy::new(Duration::from_secs(1), 1, 1).commit_interval
 }
 
