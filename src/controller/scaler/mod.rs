@@ -206,6 +206,7 @@ impl<O: Observe, T: Target> Scaler<O, T> {
             offered: heard.offered,
             busy: heard.busy,
             started,
+            held: heard.held,
             ..Observation::default()
         }
     }
