@@ -31,6 +31,8 @@ struct Raw {
     #[serde(default)]
     tick: Option<toml::Value>,
     #[serde(default)]
+    record: Option<toml::Value>,
+    #[serde(default)]
     target: Option<toml::Value>,
 }
 
