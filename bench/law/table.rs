@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tidegate_simulator::COST_MAX;
 use tidegate_simulator::report::grouped;
 
-use crate::cell::{OURS, WITHOUT};
+use crate::cell::{OURS, Row, WITHOUT};
 use crate::judge::{Mean, Verdict, mean, percent};
 use crate::matrix::{Matrix, PERIODIC, Setting};
 use crate::store::Results;
@@ -158,6 +158,12 @@ fn table(setting: &Setting, loads: &[(String, Vec<Vec<crate::cell::Row>>)]) -> S
 fn knobs(matrix: &Matrix, results: &Results) -> String {
     let mut text = String::new();
     for (setting, loads) in matrix.settings.iter().zip(results).filter(|(setting, _)| setting.knobs) {
+        // Parts are switched off on one seed; the whole rule stands beside them as it was on that one.
+        let has_parts = |rows: &&Vec<Row>| rows.iter().any(|row| row.label.starts_with(WITHOUT));
+        let loads: Vec<(String, Vec<Vec<Row>>)> = loads
+            .iter()
+            .map(|(load, seeds)| (load.clone(), seeds.iter().filter(has_parts).cloned().collect()))
+            .collect();
         let labels: Vec<String> = loads
             .iter()
             .flat_map(|(_, seeds)| seeds.iter().flatten())
@@ -208,5 +214,43 @@ fn knobs(matrix: &Matrix, results: &Results) -> String {
             );
         }
     }
-    if text.is_empty() { text } else { format!("\n## What each part of the rule is worth\n{text}") }
+    if text.is_empty() {
+        text
+    } else {
+        format!(
+            "\n## What each part of the rule is worth\n\nEach switched off in turn, all loads of one seed together.\n{text}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::corners;
+
+    fn row(label: &str, late: f64) -> Row {
+        Row {
+            label: label.to_owned(),
+            late,
+            never: 0.0,
+            alarms_late: 0.0,
+            replica_hours: 10.0,
+            peak_lag: 100,
+            peak_in_front: 0,
+            changes: 1,
+        }
+    }
+
+    #[test]
+    fn a_part_is_compared_with_the_rule_on_its_own_seed() {
+        let mut matrix = corners();
+        matrix.settings.truncate(1);
+        let (nothing, much) = (format!("{WITHOUT}nothing"), format!("{WITHOUT}much"));
+        let first = vec![row(OURS, 0.04), row(&nothing, 0.04), row(&much, 0.09)];
+        let loads = vec![("taxi".to_owned(), vec![first, vec![row(OURS, 0.02)]])];
+        let text = knobs(&matrix, &vec![loads]);
+        assert!(text.contains("| Tidegate | 4.0 % |"), "{text}");
+        assert!(text.contains("| without nothing | 4.0 % |") && text.contains("| none later |"), "{text}");
+        assert!(text.contains("| taxi: 9.0 % instead of 4.0 % |"), "{text}");
+    }
 }

@@ -28,10 +28,14 @@ pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
         let allowed = format!("a file with a key ({error})");
         loaded.wrong(Problem::new("key_file", format!("\"{}\"", settings.key_file.display()), allowed))
     })?;
+    if let Some(record) = &settings.record {
+        record.make_folder().map_err(|problem| loaded.wrong(problem))?;
+    }
     let listener = settings::bind(&loaded, "listen", settings.listen)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(stop::on_signal(async |stop| {
         let site = site(listener, key, Registry::new(), settings.tick)?;
+        let site = Site { record: settings.record, clock: clock_that_the_past_fits_in, ..site };
         match settings.work {
             Work::Processes(scaling, processes) => {
                 let group = group(*scaling, processes, watch::Sender::new(View::default()))?;
@@ -39,20 +43,20 @@ pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
             }
             Work::Kubernetes(kubernetes) => {
                 let cluster = Cluster::connect(&kubernetes).await.map_err(|problem| loaded.wrong(problem))?;
-                let site = Site { clock: clock_that_pods_fit_in, ..site };
                 tidegate_controller::run_on_kubernetes(site, cluster, stop).await.context("the controller")
             }
         }
     }))
 }
 
-/// Reads the monotonic clock, counted from 30 days before this process: pods are older than their controller, and their
-/// times must not pile up at the clock's origin, where every start would look as if it had taken no time.
-fn clock_that_pods_fit_in() -> Timestamp {
+/// Reads the monotonic clock, counted from 30 days before this process: pods, and what was learned, are older than their
+/// controller, and their times must not pile up at the clock's origin, where every start would look as if it had taken no
+/// time.
+fn clock_that_the_past_fits_in() -> Timestamp {
     clock::monotonic() + Duration::from_hours(30 * 24)
 }
 
-/// Puts together what every controller needs.
+/// Puts together what every controller needs; it keeps no records.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -70,6 +74,7 @@ pub(crate) fn site(
         clock: clock::monotonic,
         unix_clock: clock::unix_millis,
         tick,
+        record: None,
     })
 }
 

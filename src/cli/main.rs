@@ -5,8 +5,10 @@ mod consume;
 mod controller;
 mod crd;
 mod exit;
+mod explain;
 mod gateway;
 mod import;
+mod recording;
 mod settings;
 mod simulate;
 mod spool;
@@ -45,6 +47,8 @@ enum Command {
     Spool(spool::Args),
     /// Rehearses the scaling rule on a trace, beside KEDA and the HPA; or replays what a controller recorded.
     Simulate(simulate::Args),
+    /// Shows a decision as arithmetic that a person can follow: the last of a running controller, or one of a recording.
+    Explain(explain::Args),
     /// Turns another autoscaler's settings into ours.
     #[command(subcommand)]
     Import(import::Command),
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         Command::Crd => crd::run(),
         Command::Spool(args) => spool::run(args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Import(command) => import::run(&command),
     })
 }

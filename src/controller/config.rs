@@ -4,7 +4,9 @@
 //! [`Raw`] is what is written, [`Settings`] is what was checked. Names follow the API object, in snake case.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +20,10 @@ use crate::scaler::GroupSettings;
 pub const DEFAULT_TICK: Duration = Duration::from_secs(5);
 /// Time that a consumer has to leave its group after SIGTERM.
 pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of recordings kept of one scaler: some eleven hours of a group of 64 partitions that is looked at every 5 s.
+pub const DEFAULT_RECORD_BYTES: u64 = 64 << 20;
+/// What a recording may be bounded by: below, a group of a hundred partitions would not fit; above, it is a mistake.
+const RECORD_BYTES: RangeInclusive<u64> = 4 << 20..=1 << 40;
 /// Where reports and probes arrive.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8081";
 
@@ -33,6 +39,9 @@ pub struct Raw {
     /// Time between two observations.
     #[serde(default = "default_tick", with = "humantime_serde")]
     pub tick: Duration,
+    /// Where looks and decisions are recorded, and what was learned is kept; nothing: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<RawRecord>,
     /// Where the `IngestScaler`s are; then nothing below may be written: they say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<RawKubernetes>,
@@ -54,6 +63,17 @@ pub struct Raw {
     /// What is scaled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<RawTarget>,
+}
+
+/// `record`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRecord {
+    /// Folder; made if it is not there.
+    pub dir: PathBuf,
+    /// Bytes of recordings kept of each scaler.
+    #[serde(default = "default_record_bytes")]
+    pub max_bytes: u64,
 }
 
 /// `kubernetes`.
@@ -176,8 +196,19 @@ pub struct Settings {
     pub key_file: PathBuf,
     /// Time between two observations.
     pub tick: Duration,
+    /// Where records are kept.
+    pub record: Option<Record>,
     /// What to scale.
     pub work: Work,
+}
+
+/// Where the controller keeps records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Folder.
+    pub dir: PathBuf,
+    /// Bytes of recordings kept of each scaler.
+    pub max_bytes: u64,
 }
 
 /// What a controller scales.
@@ -201,6 +232,7 @@ impl TryFrom<Raw> for Settings {
             return Err(Problem::new("tick", format!("{:?}", raw.tick), "200ms to 1m"));
         }
         let (key_file, tick) = (raw.key_file.clone(), raw.tick);
+        let record = raw.record.clone().map(Record::try_from).transpose()?;
         let work = match raw.kubernetes.clone() {
             Some(kubernetes) => {
                 beside_kubernetes(&raw)?;
@@ -208,7 +240,38 @@ impl TryFrom<Raw> for Settings {
             }
             None => of_processes(raw)?,
         };
-        Ok(Self { listen, key_file, tick, work })
+        Ok(Self { listen, key_file, tick, record, work })
+    }
+}
+
+impl TryFrom<RawRecord> for Record {
+    type Error = Problem;
+
+    fn try_from(raw: RawRecord) -> Result<Self, Problem> {
+        let RawRecord { dir, max_bytes } = raw;
+        if dir.as_os_str().is_empty() {
+            return Err(Problem::new("record.dir", "\"\"", "a folder"));
+        }
+        if !RECORD_BYTES.contains(&max_bytes) {
+            return Err(Problem::new("record.max_bytes", max_bytes, "4194304 to 1099511627776 (bytes)"));
+        }
+        Ok(Self { dir, max_bytes })
+    }
+}
+
+impl Record {
+    /// Makes the folder. A disk that is full is no wrong setting: there may be room later.
+    ///
+    /// # Errors
+    /// Why it cannot be a folder of ours.
+    pub fn make_folder(&self) -> Result<(), Problem> {
+        match std::fs::create_dir_all(&self.dir) {
+            Err(problem) if problem.kind() != io::ErrorKind::StorageFull => {
+                let value = format!("\"{}\"", self.dir.display());
+                Err(Problem::new("record.dir", value, format!("a folder that can be made ({problem})")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -259,15 +322,7 @@ fn of_processes(raw: Raw) -> Result<Work, Problem> {
         needed("target", raw.target)?,
     );
     let (capacity, behavior) = (raw.capacity.unwrap_or_default(), raw.behavior.unwrap_or_default());
-    let defaults = Policy::new(slo.delay, replicas.min, replicas.max);
-    let policy = Policy {
-        capacity_per_replica: capacity.per_replica,
-        up_max_step: behavior.up.max_step.unwrap_or(defaults.up_max_step),
-        down_after: behavior.down.after.unwrap_or(defaults.down_after),
-        down_max_step: behavior.down.max_step.unwrap_or(defaults.down_max_step),
-        commit_interval: kafka.commit_interval,
-        ..defaults
-    };
+    let policy = policy(&slo, &replicas, &capacity, &behavior, kafka.commit_interval);
     let group = GroupSettings {
         bootstrap_servers: kafka.bootstrap_servers,
         consumer_group: kafka.consumer_group,
@@ -285,6 +340,26 @@ fn of_processes(raw: Raw) -> Result<Work, Problem> {
         return Err(Problem::new("target.processes.command", "", "a program"));
     }
     Ok(Work::Processes(Box::new(group), processes))
+}
+
+/// Returns the policy that is written, with its defaults; not checked.
+#[must_use]
+pub fn policy(
+    slo: &RawSlo,
+    replicas: &RawReplicas,
+    capacity: &RawCapacity,
+    behavior: &RawBehavior,
+    commit_interval: Duration,
+) -> Policy {
+    let defaults = Policy::new(slo.delay, replicas.min, replicas.max);
+    Policy {
+        capacity_per_replica: capacity.per_replica,
+        up_max_step: behavior.up.max_step.unwrap_or(defaults.up_max_step),
+        down_after: behavior.down.after.unwrap_or(defaults.down_after),
+        down_max_step: behavior.down.max_step.unwrap_or(defaults.down_max_step),
+        commit_interval,
+        ..defaults
+    }
 }
 
 fn needed<T>(key: &'static str, value: Option<T>) -> Result<T, Problem> {
@@ -305,8 +380,14 @@ fn default_tick() -> Duration {
     DEFAULT_TICK
 }
 
-fn default_commit_interval() -> Duration {
+/// Returns how often consumers commit unless it is written.
+#[must_use]
+pub fn default_commit_interval() -> Duration {
     Policy::new(Duration::from_secs(1), 1, 1).commit_interval
+}
+
+fn default_record_bytes() -> u64 {
+    DEFAULT_RECORD_BYTES
 }
 
 fn default_stop_timeout() -> Duration {
@@ -353,6 +434,30 @@ mod tests {
         assert_eq!(policy.stale_after, Duration::from_secs(15));
         assert_eq!(processes.stop_timeout, DEFAULT_STOP_TIMEOUT);
         assert_eq!(settings.listen.to_string(), DEFAULT_LISTEN);
+        assert_eq!(settings.record, None);
+    }
+
+    #[test]
+    fn records_may_be_kept_without_and_beside_kubernetes() {
+        for rest in [GOOD, "key_file = '/k'\n[kubernetes]"] {
+            let with = format!("{rest}\n[record]\ndir = '/var/lib/tidegate'");
+            let record = settings(&with).unwrap().record.unwrap();
+            assert_eq!(
+                (record.dir, record.max_bytes),
+                (PathBuf::from("/var/lib/tidegate"), DEFAULT_RECORD_BYTES)
+            );
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_is_a_wrong_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |dir| Record { dir, max_bytes: DEFAULT_RECORD_BYTES }.make_folder();
+        assert!(make(folder.path().join("a/b")).is_ok() && make(folder.path().join("a/b")).is_ok());
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let problem = make(folder.path().join("file/b")).unwrap_err();
+        assert_eq!(problem.key, "record.dir");
+        assert!(problem.value.contains("file/b") && problem.allowed.contains("folder"), "{problem:?}");
     }
 
     #[test]
@@ -368,6 +473,8 @@ mod tests {
             ("[kafka]", "tick = \"1ms\"\n[kafka]", "tick"),
             ("[kafka]", "[kubernetes]\n[kafka]", "kafka"),
             ("[slo]\n        delay = \"10s\"", "", "slo"),
+            ("[slo]", "[record]\ndir = ''\n[slo]", "record.dir"),
+            ("[slo]", "[record]\ndir = 'r'\nmax_bytes = 1000\n[slo]", "record.max_bytes"),
         ] {
             assert!(GOOD.contains(from));
             let problem = settings(&GOOD.replace(from, to)).unwrap_err();

@@ -13,6 +13,9 @@ pub enum Error {
     /// A metric is registered twice.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// There is no thread for the records.
+    #[error("cannot keep records: {0}")]
+    Records(#[source] io::Error),
     /// The HTTP server ended by itself.
     #[error("the http server ended: {0}")]
     Http(#[source] io::Error),

@@ -4,8 +4,8 @@
 //! observation, and the decision becomes an order to the target. It knows neither the gateway nor how consumers
 //! work; they meet in `tidegate_core::wire`, in Kafka and over HTTP.
 //!
-//! Reading order: `scaler` (the loop of one group), `config`, `observe`, `reports`, `replicas`, `target`; `run` (one group
-//! beside HTTP); on Kubernetes also `crd` (the API object) and `operator` (one scaler for each object).
+//! Reading order: `scaler` (the loop of one group), `config`, `observe`, `reports`, `replicas`, `target`; `record` (what is kept
+//! on the disk); `run` (one group beside HTTP); on Kubernetes also `crd` (the API object) and `operator` (one scaler for each object).
 
 mod causes;
 pub mod config;
@@ -16,6 +16,7 @@ mod http;
 mod metrics;
 mod observe;
 mod operator;
+mod record;
 mod replicas;
 mod reports;
 mod run;

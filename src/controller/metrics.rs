@@ -18,6 +18,10 @@ const OUTCOMES: [&str; 5] = ["taken", "late", "unauthorized", "refused", "full"]
 pub(crate) const WRITES: [&str; 2] = ["status", "event"];
 /// What became of it, as the label `outcome`.
 pub(crate) const WRITE_OUTCOMES: [&str; 2] = ["written", "failed"];
+/// What is kept on the disk, as the label `what`.
+const RECORDS: [&str; 2] = ["look", "learned"];
+/// Why some of it was not, as the label `reason`: too much waited for the disk, or it refused.
+const RECORD_LOSSES: [&str; 2] = ["behind", "failed"];
 /// Names the scaler: the consumer group of a settings file, or the `IngestScaler`. As many as there are of these.
 const SCALER: &str = "scaler";
 
@@ -44,6 +48,8 @@ pub struct Metrics {
     pub(crate) scalers: IntGauge,
     pub(crate) deaths: IntCounter,
     pub(crate) writes: IntCounterVec,
+    pub(crate) recorded: IntCounterVec,
+    pub(crate) record_losses: IntCounterVec,
     /// Scalers that write the series of a name: two of one name may overlap for a moment.
     users: Arc<Mutex<scaler::Users>>,
 }
@@ -84,6 +90,16 @@ impl Metrics {
                 "Writes of IngestScaler status and of Kubernetes Events.",
                 &["what", "outcome"],
             )?,
+            recorded: counters(
+                "recorded_total",
+                "Looks recorded, and times that what was learned was kept.",
+                &["what"],
+            )?,
+            record_losses: counters(
+                "record_losses_total",
+                "Looks that were not recorded, and times that what was learned was not kept.",
+                &["what", "reason"],
+            )?,
             users: Arc::default(),
         };
         metrics.touch();
@@ -108,6 +124,9 @@ impl Metrics {
         for counters in [&metrics.decisions, &metrics.changes, &metrics.reports, &metrics.writes] {
             registry.register(Box::new(counters.clone()))?;
         }
+        for counters in [&metrics.recorded, &metrics.record_losses] {
+            registry.register(Box::new(counters.clone()))?;
+        }
         registry.register(Box::new(metrics.scalers.clone()))?;
         Ok(metrics)
     }
@@ -124,6 +143,10 @@ impl Metrics {
         each(&self.decisions, &Reason::ALL.map(Reason::as_str), &Bound::ALL.map(Bound::as_str));
         each(&self.reports, &KINDS, &OUTCOMES);
         each(&self.writes, &WRITES, &WRITE_OUTCOMES);
+        each(&self.record_losses, &RECORDS, &RECORD_LOSSES);
+        for what in RECORDS {
+            self.recorded.with_label_values(&[what]);
+        }
         for direction in ["up", "down"] {
             self.changes.with_label_values(&[direction]);
         }

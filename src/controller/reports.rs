@@ -132,6 +132,13 @@ impl Gateway {
         !self.bursts() && self.recent.back().is_some_and(|last| last.burst)
     }
 
+    /// Returns the devices that are held back on `topics`, by its last report.
+    fn held_on(&self, topics: &[String]) -> f64 {
+        let Some(last) = self.recent.back() else { return 0.0 };
+        let classes = topics.iter().filter_map(|topic| last.topics.get(topic)).flat_map(BTreeMap::values);
+        classes.map(|class| f64::from(class.constrained_devices)).sum()
+    }
+
     fn carries(&self, topics: &[String]) -> bool {
         let last = self.recent.back();
         last.is_some_and(|last| topics.iter().any(|topic| last.topics.contains_key(topic)))
@@ -163,6 +170,9 @@ pub(crate) struct MemberState {
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     pub(crate) offered: Option<Offered>,
+    /// Messages that gateways hold: at least so many. Reports tell bytes, and nobody the size of a message; but each device
+    /// that is held back has one that is not in Kafka.
+    pub(crate) held: f64,
     pub(crate) busy: Vec<Busy>,
     pub(crate) members: BTreeMap<String, MemberState>,
 }
@@ -222,8 +232,9 @@ impl Reports {
         state.gateways.retain(|_, gateway| now.since(gateway.at) <= FORGET_AFTER);
         state.consumers.retain(|_, consumer| now.since(consumer.at) <= FORGET_AFTER);
         let fresh = state.gateways.values().filter(|gateway| now.since(gateway.at) <= OFFERED_FRESH);
-        let offered = offered(fresh.map(|gateway| &gateway.last), topics);
-        let mut heard = Heard { offered, ..Heard::default() };
+        let offered = offered(fresh.clone().map(|gateway| &gateway.last), topics);
+        let held = fresh.map(|gateway| gateway.last.held_on(topics)).sum();
+        let mut heard = Heard { offered, held, ..Heard::default() };
         for ((of, member), consumer) in &mut state.consumers {
             if of != group {
                 continue;
@@ -353,6 +364,25 @@ mod tests {
         assert_eq!(hear(&reports, 4).offered, Some(Offered { rate: 150.0, burst: false, censored: 0.0 }));
         assert_eq!(hear(&reports, 5).offered, Some(Offered { rate: 50.0, burst: false, censored: 0.0 }));
         assert_eq!(hear(&reports, 8).offered, None);
+    }
+
+    #[test]
+    fn a_message_for_each_device_that_is_held_back_is_known_to_wait_at_the_gateways() {
+        let reports = Reports::default();
+        let report = |name: &str, seq, constrained_devices| {
+            let mut report = gateway(name, 1, seq, 50);
+            for load in report.topics.values_mut().flat_map(BTreeMap::values_mut) {
+                load.constrained_devices = constrained_devices;
+            }
+            report
+        };
+        assert!(hear(&reports, 0).held.abs() < 1e-9);
+        reports.gateway(report("a", 1, 30), at(1));
+        reports.gateway(report("a", 2, 3), at(1));
+        reports.gateway(report("b", 1, 2), at(2));
+        assert!((hear(&reports, 2).held - 5.0).abs() < 1e-9, "now, and not in the last second");
+        assert!((hear(&reports, 5).held - 2.0).abs() < 1e-9, "of reports that are fresh");
+        assert!(reports.hear("g", &["alarms".to_owned()], at(2)).held.abs() < 1e-9);
     }
 
     #[test]

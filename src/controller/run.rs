@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Record;
 use crate::error::Error;
 use crate::http;
 use crate::observe::Observe;
@@ -36,6 +37,14 @@ pub struct Site {
     pub unix_clock: fn() -> UnixMillis,
     /// Time between two looks at a group.
     pub tick: std::time::Duration,
+    /// Where records are kept; `None`: nowhere.
+    pub record: Option<Record>,
+}
+
+impl Site {
+    fn shared(&self) -> Result<Shared, Error> {
+        Shared::new(&self.registry, self.clock)?.recording(self.record.as_ref(), self.unix_clock)
+    }
 }
 
 /// The one group of a controller without Kubernetes.
@@ -54,15 +63,15 @@ pub struct Group<O, T> {
 /// Scales one group until `shutdown`, then stops what the target must not leave behind.
 ///
 /// # Errors
-/// If metrics are registered twice, or a task or the HTTP server ends by itself. Kafka or a target that fails is no
-/// error: the group is held and both are tried again.
+/// If metrics are registered twice, there is no thread for records, or a task or the HTTP server ends by itself. Kafka or a
+/// target that fails is no error: the group is held and both are tried again.
 pub async fn run<O: Observe, T: Target>(
     site: Site,
     group: Group<O, T>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let Group { settings, observe, target, view } = group;
-    let shared = Shared::new(&site.registry, site.clock)?;
+    let shared = site.shared()?;
     let readiness = Readiness::new(&READINESS);
     let name = settings.consumer_group.clone();
     // Nobody changes them; the sender lives as long as the scaler may ask.
@@ -94,10 +103,12 @@ pub async fn run_on_kubernetes(
     cluster: Cluster,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let shared = Shared::new(&site.registry, site.clock)?;
+    let shared = site.shared()?;
     let readiness = Readiness::new(&[operator::KUBERNETES]);
     let operator = cluster.operator(shared.clone(), site.tick, site.unix_clock, readiness.clone());
-    beside_http(site, shared, readiness, async move |stop| operator.run(stop).await, shutdown).await
+    // Boxed: it holds the keepers of all objects, and would make the future that holds it as large.
+    let work = async move |stop| Box::pin(operator.run(stop)).await;
+    beside_http(site, shared, readiness, work, shutdown).await
 }
 
 /// Runs `work` and the HTTP server; the end of one is the end of the other.
@@ -108,6 +119,7 @@ async fn beside_http(
     work: impl AsyncFnOnce(CancellationToken),
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let records = shared.records.clone();
     let routes = http::router(site.key, shared);
     // Served until the work has ended, so that its end can be watched.
     let stop_http = CancellationToken::new();
@@ -127,6 +139,7 @@ async fn beside_http(
             }
         }
     }
+    records.finish().await;
     stop_http.cancel();
     let ended = match early {
         Some(ended) => ended,

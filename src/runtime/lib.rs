@@ -4,6 +4,8 @@
 //! routes are the components' own and come in as arguments.
 
 pub mod admin;
+pub mod ask;
+mod client;
 pub mod clock;
 pub mod config;
 pub mod metrics;

@@ -24,7 +24,7 @@ pub use account::Tally;
 pub use best::{COST_MAX, THRESHOLDS, best_keda};
 pub use cluster::{Cluster, Shares};
 pub use fleet::{CLASSES, Fleet, PerClass, class_names, class_shares};
-pub use replay::{RecordingError, replay, written};
+pub use replay::{Recording, RecordingError, replay, written};
 pub use run::{Arm, Outcome, Run, TAIL, WARM_UP, run};
 pub use series::{PARTS, Series};
 pub use site::{Assignor, START_JITTER, STEP, Site, SiteError};

@@ -22,8 +22,9 @@ pub(crate) struct Args {
     /// (diurnal, quarter-hour, power-cut, roll-out, flapping, alarm).
     #[arg(long, value_name = "FILE|shape:NAME", required_unless_present = "replay")]
     trace: Option<String>,
-    /// Take the decisions of a recording again, instead of a simulation: what a controller, or --record, wrote down.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["trace", "html", "record"])]
+    /// Take the decisions of a recording again, instead of a simulation: what a controller, or --record, wrote down; of a
+    /// controller also the whole folder of a scaler.
+    #[arg(long, value_name = "FILE|FOLDER", conflicts_with_all = ["trace", "html", "record"])]
     pub(super) replay: Option<PathBuf>,
     /// Write down what the rule saw and decided.
     #[arg(long, value_name = "FILE")]

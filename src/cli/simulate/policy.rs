@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidegate_controller::config::{RawBehavior, RawCapacity, RawReplicas, RawSlo};
+use tidegate_controller::config::{self as controller, RawBehavior, RawCapacity, RawReplicas, RawSlo};
 use tidegate_core::scaling::Policy;
 use tidegate_runtime::config::{self, ConfigError, Problem};
 use tidegate_simulator::{Site, default_policy};
@@ -31,6 +31,8 @@ struct Raw {
     #[serde(default)]
     tick: Option<toml::Value>,
     #[serde(default)]
+    record: Option<toml::Value>,
+    #[serde(default)]
     target: Option<toml::Value>,
 }
 
@@ -46,15 +48,9 @@ impl TryFrom<Raw> for Checked {
     type Error = Problem;
 
     fn try_from(raw: Raw) -> Result<Self, Problem> {
-        let defaults = Policy::new(raw.slo.delay, raw.replicas.min, raw.replicas.max);
-        let policy = Policy {
-            capacity_per_replica: raw.capacity.per_replica,
-            up_max_step: raw.behavior.up.max_step.unwrap_or(defaults.up_max_step),
-            down_after: raw.behavior.down.after.unwrap_or(defaults.down_after),
-            down_max_step: raw.behavior.down.max_step.unwrap_or(defaults.down_max_step),
-            commit_interval: raw.kafka.commit_interval.unwrap_or(defaults.commit_interval),
-            ..defaults
-        };
+        let Raw { slo, replicas, capacity, behavior, kafka, .. } = &raw;
+        let commit_interval = kafka.commit_interval.unwrap_or_else(controller::default_commit_interval);
+        let policy = controller::policy(slo, replicas, capacity, behavior, commit_interval);
         policy.check().map_err(|wrong| Problem::new(wrong.field, "as given", wrong.allowed))?;
         Ok(Self(policy))
     }

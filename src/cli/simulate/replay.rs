@@ -5,18 +5,19 @@ use std::path::Path;
 
 use serde::Serialize;
 use tidegate_core::scaling::{Decided, Decision, Replayed};
-use tidegate_simulator::replay;
-use tidegate_simulator::report::span;
+use tidegate_core::time::UnixMillis;
 
-use crate::exit::Usage;
+use crate::recording::{self, when};
 
-/// Longest recording: a controller keeps far less.
-const MAX_FILE_BYTES: u64 = 1 << 30;
+/// The option that names the recording.
+const OPTION: &str = "--replay";
 
 /// One line of the JSON output.
 #[derive(Serialize)]
 struct Look<'a> {
     now_nanos: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wall_unix_millis: Option<UnixMillis>,
     decision: &'a Decision,
     recorded: Decided,
     same: bool,
@@ -27,46 +28,43 @@ struct Look<'a> {
 /// # Errors
 /// A recording that cannot be replayed, or one whose decisions are not taken again.
 pub(super) fn run(recording: &Path, json: bool) -> anyhow::Result<()> {
-    let name = recording.display().to_string();
-    let wrong = |allowed: String| Usage::new("--replay", &name, allowed);
-    let size = std::fs::metadata(recording).map_or(0, |file| file.len());
-    if size > MAX_FILE_BYTES {
-        return Err(wrong("a file of at most 1 GiB".to_owned()).into());
-    }
-    let text = std::fs::read_to_string(recording)
-        .map_err(|error| wrong(format!("a recording that can be read ({error})")))?;
-    let replayed = replay(&text).map_err(|error| wrong(format!("the lines of a recording ({error})")))?;
-    let mut out = std::io::stdout();
-    let begin = replayed.first().map(|look| look.now).unwrap_or_default();
-    for look in &replayed {
-        let Replayed { now, decision, recorded } = look;
-        if json {
-            let same = look.is_same();
-            serde_json::to_writer(
-                &mut out,
-                &Look { now_nanos: now.as_nanos(), decision, recorded: *recorded, same },
-            )?;
-            writeln!(out)?;
-        } else if decision.changes() || !look.is_same() {
-            writeln!(out, "{:>10}  {decision}", span(now.since(begin).as_secs_f64()))?;
-        }
-        if !look.is_same() && !json {
-            let Decided { replicas, bound, reason } = recorded;
-            writeln!(
-                out,
-                "{:>10}  recorded: {replicas} replicas, {}, bound by {}",
-                "",
-                reason.as_str(),
-                bound.as_str()
-            )?;
+    let (mut looks, mut differ) = (0, 0);
+    let mut first = None;
+    for file in recording::files(OPTION, recording)? {
+        for look in recording::read(OPTION, &file)?.looks {
+            let first = first.get_or_insert_with(|| look.clone());
+            show(&look, first, json)?;
+            looks += 1;
+            differ += usize::from(!look.is_same());
         }
     }
-    let differ = replayed.iter().filter(|look| !look.is_same()).count();
     if differ > 0 {
-        anyhow::bail!("{differ} of {} decisions are not the recorded ones", replayed.len());
+        anyhow::bail!("{differ} of {looks} decisions are not the recorded ones");
     }
     if !json {
-        writeln!(out, "{} looks, every decision as recorded", replayed.len())?;
+        writeln!(std::io::stdout(), "{looks} looks, every decision as recorded")?;
+    }
+    Ok(())
+}
+
+fn show(look: &Replayed, first: &Replayed, json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    let Replayed { now, wall, decision, recorded } = look;
+    let same = look.is_same();
+    if json {
+        let line =
+            Look { now_nanos: now.as_nanos(), wall_unix_millis: *wall, decision, recorded: *recorded, same };
+        serde_json::to_writer(&mut out, &line)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    if decision.changes() || !same {
+        writeln!(out, "{:>10}  {decision}", when(look, first))?;
+    }
+    if !same {
+        let Decided { replicas, bound, reason } = recorded;
+        let (reason, bound) = (reason.as_str(), bound.as_str());
+        writeln!(out, "{:>10}  recorded: {replicas} replicas, {reason}, bound by {bound}", "")?;
     }
     Ok(())
 }

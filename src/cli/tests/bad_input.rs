@@ -116,6 +116,10 @@ fn a_controllers_wrong_settings_are_named_too() {
         refused(&["controller", "--config", &file], words);
         refused(&["check", "controller", "--config", &file], words);
     }
+    let in_the_way = files.write("file", "");
+    let record = format!("[record]\ndir = \"{in_the_way}/records\"\n[slo]");
+    let file = files.write("controller.toml", &good.replace("[slo]", &record));
+    refused(&["controller", "--config", &file], &["record.dir", "file/records", "allowed is a folder"]);
     let file = files.write("controller.toml", &good.replace("/key\"", "/nokey\""));
     refused(&["controller", "--config", &file], &["key_file", "nokey", "allowed is"]);
 }

@@ -65,7 +65,7 @@ fn a_policy_file_is_a_controllers_settings_file_or_part_of_one() {
     };
     fs::write(
         &policy,
-        "key_file = \"k\"\n[slo]\ndelay = \"20s\"\n[replicas]\nmax = 8\n[kafka]\nbootstrap_servers = \"k\"\n",
+        "key_file = \"k\"\n[slo]\ndelay = \"20s\"\n[replicas]\nmax = 8\n[kafka]\nbootstrap_servers = \"k\"\n[record]\ndir = \"r\"\n",
     )
     .expect("a file");
     let shown = simulate();

@@ -23,6 +23,7 @@ async fn reports_need_the_key_and_the_decision_can_be_read() {
         clock: monotonic,
         unix_clock: unix_millis,
         tick,
+        record: None,
     };
     let group = Group { settings: settings(), observe: kafka.clone(), target: target.clone(), view };
     let running = tokio::spawn(run(site, group, shutdown.clone()));

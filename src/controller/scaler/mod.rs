@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::ScalerEvents;
 use crate::observe::{Observe, Seen};
+use crate::record::Recorder;
 use crate::replicas::Starts;
 use crate::reports::Bursts;
 use crate::target::{State, Target, TargetErrorKind};
@@ -57,6 +58,7 @@ pub(crate) struct Scaler<O, T> {
     history: Box<History>,
     starts: Starts,
     events: ScalerEvents,
+    recorder: Recorder,
     view: watch::Sender<View>,
     _shown: Shown,
 }
@@ -81,6 +83,7 @@ impl<O: Observe, T: Target> Scaler<O, T> {
             history: Box::default(),
             starts: Starts::default(),
             events: shared.events.of_scaler(name),
+            recorder: shared.records.of_scaler(name),
             _shown: shared.views.show(name, view.subscribe()),
             shared,
             view,
@@ -89,9 +92,24 @@ impl<O: Observe, T: Target> Scaler<O, T> {
 
     /// Runs until `stop`, then ends what the target must not leave behind.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        stop.run_until_cancelled(self.ticks()).await;
+        let work = async {
+            self.remember().await;
+            self.ticks().await;
+        };
+        stop.run_until_cancelled(work).await;
+        let settings = self.settings.borrow().clone();
+        self.recorder.end(&settings, &self.history, (self.shared.clock)());
         for member in self.target.shut_down().await {
             self.events.killed(&member);
+        }
+    }
+
+    /// Begins with what an earlier scaler of this name learned, if that was kept.
+    async fn remember(&mut self) {
+        let settings = self.settings.borrow().clone();
+        let now = (self.shared.clock)();
+        if let Some(history) = self.recorder.resume(&settings, now).await {
+            *self.history = history;
         }
     }
 
@@ -129,6 +147,7 @@ impl<O: Observe, T: Target> Scaler<O, T> {
             return Applied::Stands;
         };
         let observation = self.assemble(&settings, seen, &state, now);
+        self.recorder.before(&settings.policy, &self.history, now);
         self.history.record(&settings.policy, &observation);
         let decision = decide(&settings.policy, &observation, &self.history, now);
         let applied = self.apply(&decision, now, &mut looked).await;
@@ -137,7 +156,10 @@ impl<O: Observe, T: Target> Scaler<O, T> {
         if stands {
             self.history.record_decision(&settings.policy, &decision, now);
         }
-        self.show(decision, stands, &observation, now, looked);
+        let offered = observation.offered.map(|offered| offered.rate);
+        self.recorder.look(observation, &decision, stands, now);
+        self.recorder.learned(&settings, &self.history, now);
+        self.show(decision, stands, offered, now, looked);
         applied
     }
 
@@ -207,6 +229,7 @@ impl<O: Observe, T: Target> Scaler<O, T> {
             offered: heard.offered,
             busy: heard.busy,
             started,
+            held: heard.held,
             ..Observation::default()
         }
     }
@@ -226,14 +249,7 @@ impl<O: Observe, T: Target> Scaler<O, T> {
         }
     }
 
-    fn show(
-        &self,
-        decision: Decision,
-        stands: bool,
-        observation: &Observation,
-        now: Timestamp,
-        looked: Looked,
-    ) {
+    fn show(&self, decision: Decision, stands: bool, offered: Option<f64>, now: Timestamp, looked: Looked) {
         self.view.send_modify(|view| {
             let sentence = decision.to_string();
             if stands && decision.changes() {
@@ -247,7 +263,7 @@ impl<O: Observe, T: Target> Scaler<O, T> {
             view.starting = decision.terms.starting;
             view.delay_secs = decision.terms.delay_secs;
             view.backlog = decision.terms.backlog;
-            view.offered_per_sec = observation.offered.map(|offered| offered.rate);
+            view.offered_per_sec = offered;
             view.sentence = sentence;
             view.decision = Some(decision);
             looked.write(view);

@@ -1,10 +1,14 @@
+mod recording;
+
 use std::cell::Cell;
 
 use tidegate_core::scaling::Reason;
+use tidegate_core::time::UnixMillis;
 use tidegate_core::wire::GatewayReport;
 use tidegate_runtime::metrics::Registry;
 
 use super::*;
+use crate::config::Record;
 use crate::testing::{Fake, Script, burst, settings};
 
 thread_local! {
@@ -14,6 +18,10 @@ thread_local! {
 
 fn now() -> Timestamp {
     NOW.get()
+}
+
+fn wall() -> UnixMillis {
+    UnixMillis(1_800_000_000_000 + i64::try_from(now().as_nanos() / 1_000_000).unwrap())
 }
 
 struct Site {
@@ -26,13 +34,17 @@ struct Site {
 }
 
 fn site(replicas: u32, rate_each: i64) -> Site {
+    site_that_records(replicas, rate_each, None)
+}
+
+fn site_that_records(replicas: u32, rate_each: i64, record: Option<&Record>) -> Site {
     NOW.set(Timestamp::from_millis(1_000_000));
     let registry = Registry::new();
     let (kafka, target) = (Script::default(), Fake::default());
     kafka.0.lock().unwrap().rate_each = rate_each;
     target.0.lock().unwrap().replicas = replicas;
     let (view, receiver) = watch::channel(View::default());
-    let shared = Shared::new(&registry, now).unwrap();
+    let shared = Shared::new(&registry, now).unwrap().recording(record, wall).unwrap();
     let (settings, told) = watch::channel(settings());
     let tick = Duration::from_secs(5);
     let scaler = Scaler::new("g", told, tick, kafka.clone(), target.clone(), shared, view);

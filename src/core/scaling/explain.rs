@@ -63,7 +63,7 @@ fn lag(out: &mut Formatter, terms: &Terms) -> Result {
         write!(out, ", {backlog_stuck:.0} of them on {partitions_stuck} that stand still")?;
     }
     if terms.held > 0.0 {
-        write!(out, ", and {:.0} held by gateways", terms.held)?;
+        write!(out, ", and at least {:.0} held by gateways", terms.held)?;
     }
     writeln!(out, ": Q = {backlog:.0} messages; no reason to act below Q_tgt = {backlog_target:.0}")?;
     write!(out, "delay       ")?;

@@ -44,6 +44,6 @@ pub use observation::{
 };
 pub use policy::{Fallback, ForecastMode, Knobs, Policy, PolicyError};
 pub use reason::Reason;
-pub use recording::{Decided, Line, RECORDING_VERSION, Replay, ReplayError, Replayed};
+pub use recording::{Clocks, Decided, Line, RECORDING_VERSION, Replay, ReplayError, Replayed};
 pub use room::{Room, RoomMode};
 pub use terms::{Decision, Terms};

@@ -137,7 +137,7 @@ pub struct Observation {
     pub busy: Vec<Busy>,
     /// For each replica that began to consume since the last observation, the time from its order to its first fetch.
     pub started: Vec<Duration>,
-    /// Messages that gateways hold for the group's topics and will let in as soon as they may.
+    /// Messages that gateways hold for the group's topics and will let in as soon as they may: as many as are known of.
     #[serde(default)]
     pub held: f64,
     /// What the nodes can still take; `None` if nothing bounds the replicas but the policy, or it is not known.

@@ -13,7 +13,7 @@ use super::observation::Observation;
 use super::policy::Policy;
 use super::reason::Reason;
 use super::terms::Decision;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, UnixMillis};
 
 /// Version of the lines; a reader refuses others.
 pub const RECORDING_VERSION: u32 = 1;
@@ -30,6 +30,9 @@ pub enum Line {
         policy: Box<Policy>,
         /// The memory so far.
         history: Box<History>,
+        /// What the clocks of the process said; `None` where time is not that of a wall.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clocks: Option<Clocks>,
     },
     /// One look and what came of it.
     Look {
@@ -42,6 +45,26 @@ pub enum Line {
         /// Whether it took effect: nothing changed, or the target took the order.
         stands: bool,
     },
+}
+
+/// Both clocks of a process at one moment, so that a look can be found by the time of day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clocks {
+    /// Monotonic time, as the looks have it.
+    pub now: Timestamp,
+    /// Wall-clock time.
+    pub wall: UnixMillis,
+}
+
+impl Clocks {
+    /// Returns the wall-clock time at `then`, as far as the wall clock was not set since.
+    #[must_use]
+    pub fn wall_at(self, then: Timestamp) -> UnixMillis {
+        let millis = |earlier: Timestamp, later: Timestamp| {
+            i64::try_from(later.since(earlier).as_millis()).unwrap_or(i64::MAX)
+        };
+        UnixMillis(self.wall.0.saturating_add(millis(self.now, then)).saturating_sub(millis(then, self.now)))
+    }
 }
 
 /// The outcome of a decision; its terms follow from the observation.
@@ -66,6 +89,8 @@ impl From<&Decision> for Decided {
 pub struct Replayed {
     /// When it was decided.
     pub now: Timestamp,
+    /// The same by the wall clock; `None` if the recording does not say.
+    pub wall: Option<UnixMillis>,
     /// The decision of the rule as it is today.
     pub decision: Decision,
     /// What was decided then.
@@ -95,6 +120,7 @@ pub enum ReplayError {
 #[derive(Clone, Debug, Default)]
 pub struct Replay {
     state: Option<(Box<Policy>, Box<History>)>,
+    clocks: Option<Clocks>,
 }
 
 impl Replay {
@@ -107,8 +133,9 @@ impl Replay {
     pub fn next(&mut self, line: Line) -> Result<Option<Replayed>, ReplayError> {
         match line {
             Line::Begin { version, .. } if version != RECORDING_VERSION => Err(ReplayError::Version(version)),
-            Line::Begin { policy, history, .. } => {
+            Line::Begin { policy, history, clocks, .. } => {
                 self.state = Some((policy, history));
+                self.clocks = clocks;
                 Ok(None)
             }
             Line::Look { now, seen, decided, stands } => {
@@ -120,7 +147,8 @@ impl Replay {
                     let then = Decision { replicas, bound, reason, ..decision.clone() };
                     history.record_decision(policy, &then, now);
                 }
-                Ok(Some(Replayed { now, decision, recorded: decided }))
+                let wall = self.clocks.map(|clocks| clocks.wall_at(now));
+                Ok(Some(Replayed { now, wall, decision, recorded: decided }))
             }
         }
     }
@@ -145,7 +173,7 @@ mod tests {
 
     fn begin(version: u32) -> Line {
         let policy = Box::new(Policy::new(Duration::from_secs(10), 1, 8));
-        Line::Begin { version, policy, history: Box::default() }
+        Line::Begin { version, policy, history: Box::default(), clocks: None }
     }
 
     #[test]
@@ -155,6 +183,19 @@ mod tests {
         assert_eq!(replay.next(begin(9)), Err(ReplayError::Version(9)));
         assert_eq!(replay.next(begin(RECORDING_VERSION)), Ok(None));
         assert!(replay.next(look(1, 3)).unwrap().unwrap().is_same());
+    }
+
+    #[test]
+    fn a_look_has_the_time_of_day_that_the_clocks_at_the_beginning_give_it() {
+        let clocks = Clocks { now: Timestamp::from_millis(60_000), wall: UnixMillis(1_000_000) };
+        let Line::Begin { version, policy, history, .. } = begin(RECORDING_VERSION) else { unreachable!() };
+        let mut replay = Replay::default();
+        replay.next(Line::Begin { version, policy, history, clocks: Some(clocks) }).unwrap();
+        let wall = |replay: &mut Replay, secs| replay.next(look(secs, 3)).unwrap().unwrap().wall;
+        assert_eq!(wall(&mut replay, 65), Some(UnixMillis(1_005_000)));
+        assert_eq!(clocks.wall_at(Timestamp::from_millis(58_500)), UnixMillis(998_500));
+        replay.next(begin(RECORDING_VERSION)).unwrap();
+        assert_eq!(wall(&mut replay, 70), None);
     }
 
     #[test]

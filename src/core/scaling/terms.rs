@@ -54,7 +54,7 @@ pub struct Terms {
     pub backlog_stuck: f64,
     /// Lag as committed, in messages.
     pub lag_read: u64,
-    /// Messages that gateways hold for Kafka; part of the backlog.
+    /// Messages that gateways are known to hold for Kafka; part of the backlog.
     pub held: f64,
     /// Q: lag corrected for the commit interval, and what gateways hold.
     pub backlog: f64,

@@ -8,11 +8,13 @@ mod key;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, StatusCode, Url, redirect};
+use reqwest::{Client, StatusCode, Url};
 use serde::Serialize;
 use tidegate_core::wire::ReportReply;
 
 pub use key::{Key, KeyError};
+
+use crate::client::{self, BodyError};
 
 /// Longest time for one report, from connecting to the end of the reply. Reports leave every second, so a
 /// controller that needs longer is as good as away.
@@ -56,20 +58,12 @@ impl Reporter {
     /// # Panics
     /// If the HTTP client cannot be built, which needs neither files nor the network.
     pub fn new(url: String, key: &Key) -> Result<Self, ReportError> {
-        let base = match Url::parse(&url) {
-            Ok(base) if base.scheme() == "http" && base.has_host() => base,
-            _ => return Err(ReportError::Url { url }),
-        };
+        let Some(base) = client::address(&url) else { return Err(ReportError::Url { url }) };
         let mut authorization = HeaderValue::from_str(&key.authorization())
             .expect("keys are printable ASCII, which headers can carry");
         authorization.set_sensitive(true);
-        let client = Client::builder()
+        let client = client::builder(MAX_TIME)
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, authorization)]))
-            .timeout(MAX_TIME)
-            // The controller is on the site: a proxy of the environment is not the way to it, and the key must
-            // not follow a redirect elsewhere.
-            .no_proxy()
-            .redirect(redirect::Policy::none())
             .build()
             .expect("a client without TLS and proxies needs nothing from the system");
         Ok(Self { client, base })
@@ -81,17 +75,14 @@ impl Reporter {
     /// See [`ReportError`]. Takes at most 2 s.
     pub async fn post<B: Serialize>(&self, path: &str, body: &B) -> Result<ReportReply, ReportError> {
         let url = self.base.join(path).map_err(|problem| ReportError::Malformed(problem.to_string()))?;
-        let mut reply = self.client.post(url).json(body).send().await.map_err(ReportError::Unreachable)?;
+        let reply = self.client.post(url).json(body).send().await.map_err(ReportError::Unreachable)?;
         if reply.status() != StatusCode::OK {
             return Err(ReportError::Refused(reply.status()));
         }
-        let mut text = Vec::new();
-        while let Some(part) = reply.chunk().await.map_err(ReportError::Unreachable)? {
-            if text.len() + part.len() > MAX_REPLY_BYTES {
-                return Err(ReportError::Malformed(format!("longer than {MAX_REPLY_BYTES} bytes")));
-            }
-            text.extend_from_slice(&part);
-        }
+        let text = client::body(reply, MAX_REPLY_BYTES).await.map_err(|error| match error {
+            BodyError::Broken(error) => ReportError::Unreachable(error),
+            BodyError::Long(_) => ReportError::Malformed(error.to_string()),
+        })?;
         serde_json::from_slice(&text).map_err(|problem| ReportError::Malformed(problem.to_string()))
     }
 }

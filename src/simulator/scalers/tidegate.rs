@@ -59,7 +59,7 @@ impl Scaler for Tidegate {
             && let Some(record) = &mut self.record
         {
             let (policy, history) = (Box::new(self.policy.clone()), Box::new(self.history.clone()));
-            record(&Line::Begin { version: RECORDING_VERSION, policy, history });
+            record(&Line::Begin { version: RECORDING_VERSION, policy, history, clocks: None });
         }
         self.next_tick = now + self.policy.tick;
         let seen = site.observe();

@@ -6,8 +6,10 @@ use proptest::prelude::*;
 
 use super::table::Given;
 use crate::scaling::{
-    Assignor, Bound, Decision, History, Observation, Offered, Policy, Reason, Room, decide, explain,
+    Assignor, Bound, Decision, ForecastMode, History, Observation, Offered, Policy, Reason, Room, decide,
+    explain,
 };
+use crate::time::Timestamp;
 
 const ASSIGNORS: [Assignor; 5] =
     [Assignor::Unknown, Assignor::Range, Assignor::RoundRobin, Assignor::Sticky, Assignor::Uniform];
@@ -78,6 +80,40 @@ fn within_limits(given: Given) -> Given {
     let upper = given.policy.max.min(given.partitions).max(given.policy.min);
     let replicas = given.replicas.clamp(given.policy.min, upper);
     Given { replicas, starting: Vec::new(), room: None, scheduled_min: None, ..given }
+}
+
+/// Decides with a forecast made of a wave before, and without one, on the same memory.
+fn with_and_without_forecast(given: &Given, period_mins: u32, swing: f64) -> [Decision; 2] {
+    const BEFORE: Duration = Duration::from_hours(3);
+    const STEP: Duration = Duration::from_mins(1);
+    let mut history = History::default();
+    let mut at = Timestamp::ZERO;
+    for minute in 0..180_u32 {
+        let phase = std::f64::consts::TAU * f64::from(minute) / f64::from(period_mins);
+        at = at + STEP;
+        history.prime(&given.policy, given.rate * (1.0 + swing * phase.sin()).max(0.0), STEP, at);
+    }
+    let mut seen = Observation::default();
+    for tick in 0..given.ticks {
+        seen = given.observe(tick);
+        seen.at = seen.at + BEFORE;
+        history.record(&given.policy, &seen);
+        let stayed = decide(&given.policy, &seen, &history, seen.at);
+        history.record_decision(&given.policy, &Decision { replicas: given.replicas, ..stayed }, seen.at);
+    }
+    let off = Policy { forecast: ForecastMode::Off, ..given.policy.clone() };
+    [&given.policy, &off].map(|policy| decide(policy, &seen, &history, seen.at + given.age))
+}
+
+#[test]
+fn the_waves_that_are_tried_below_do_open_a_forecast_and_it_adds() {
+    let given = Given { ticks: 6, ..Given::new(1, 150.0) };
+    let count = |swing: f64| {
+        let decided = (6..40).map(|period| with_and_without_forecast(&given, period, swing));
+        decided.filter(|[with, without]| with.terms.fitting > without.terms.fitting).count()
+    };
+    assert_eq!(count(0.0), 0, "nothing is foreseen of a constant load");
+    assert!(count(0.9) > 3, "{}", count(0.9));
 }
 
 proptest! {
@@ -197,6 +233,13 @@ proptest! {
     }
 
     #[test]
+    fn lag_that_is_not_known_never_shrinks_the_group(given in given(), unknown in 1..130_u32) {
+        let given = within_limits(given);
+        let decision = Given { unknown: unknown.min(given.partitions), ..given }.decide();
+        prop_assert!(decision.replicas >= decision.terms.current, "{}", decision);
+    }
+
+    #[test]
     fn old_lag_never_shrinks_the_group(given in given()) {
         let given = within_limits(given);
         let decision = Given { age: Duration::from_secs(16), ..given }.decide();
@@ -237,5 +280,18 @@ proptest! {
             prop_assert!(told.contains(&decision.replicas.to_string()));
             prop_assert!(!told.contains("NaN") && !told.contains("inf"), "{}", told);
         }
+    }
+}
+
+proptest! {
+    // Three hours of minutes each: fewer of them.
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_forecast_never_scales_in_whatever_the_load(
+        given in given(), period_mins in 3..60_u32, swing in 0.0..3.0_f64,
+    ) {
+        let [with, without] = with_and_without_forecast(&given, period_mins, swing);
+        prop_assert!(with.replicas >= without.replicas, "{}\n{}", explain(&with), explain(&without));
     }
 }
