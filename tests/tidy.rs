@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("src/kafka", &["core"]),
     ("src/runtime", &["core"]),
     ("src/fleet", &["core", "mqtt"]),
-    ("src/gateway", &["core", "mqtt", "kafka", "runtime"]),
+    ("src/gateway", &["core", "mqtt", "kafka", "runtime", "spool"]),
     ("src/controller", &["core", "kafka", "runtime"]),
     ("src/simulator", &["core"]),
     (

@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod control;
+pub mod route;
 pub mod scaling;
 pub mod time;
 pub mod wire;

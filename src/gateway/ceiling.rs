@@ -18,6 +18,10 @@ impl Ceiling {
         Arc::new(Self { limit_bytes, used_bytes: AtomicUsize::new(0) })
     }
 
+    pub(crate) const fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
     pub(crate) fn used_bytes(&self) -> usize {
         self.used_bytes.load(Ordering::Relaxed)
     }

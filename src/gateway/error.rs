@@ -3,6 +3,7 @@
 use std::io;
 
 use tidegate_kafka::delivery::{self, FatalError};
+use tidegate_spool::OpenError;
 
 /// What ended a gateway that nobody asked to end.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,15 @@ pub enum Error {
         /// librdkafka's name of the error.
         code: String,
     },
+    /// The spool cannot be opened.
+    #[error("{0}")]
+    SpoolOpen(#[from] OpenError),
+    /// The spool takes no more topics.
+    #[error("the spool takes no topic {0}: it knows a thousand at most")]
+    SpoolTopics(String),
+    /// The spool refused what it never should: a defect.
+    #[error("the spool refused a record: {0}")]
+    Spool(String),
     /// The operating system did not give what was asked for.
     #[error("{what}: {reason}")]
     System {

@@ -3,11 +3,12 @@
 //! A connection is accepted by any worker and lives with the one that its client id hashes to; there everything that
 //! belongs to the device is single-threaded. A message goes `worker::door` -> `worker::connection` ->
 //! `worker::intake` (class, bucket, hold queue) -> `route` (queue, marks) -> `tidegate_kafka::delivery`, and its
-//! PUBACK comes back the same way once Kafka has proven that it has the record.
+//! PUBACK comes back the same way once Kafka has proven that it has the record. With a [`config::SpoolSettings`] a route that
+//! Kafka is too slow for also writes to `spool`, and whichever has the record first releases the PUBACK.
 //!
-//! Invariants: nothing is acknowledged that Kafka has not reported with an offset; nothing is reordered within a
-//! device and class; every queue has a bound and a counter for its full state; no call of a worker waits.
-//! Deliberately absent: the spool, scaling, retained messages, subscriptions that deliver.
+//! Invariants: nothing is acknowledged that neither Kafka has reported with an offset nor the disk has synced; nothing is
+//! reordered within a device and class; every queue has a bound and a counter for its full state; no call of a worker
+//! waits. Deliberately absent: scaling, retained messages, subscriptions that deliver.
 
 mod ceiling;
 pub mod config;
@@ -23,7 +24,9 @@ mod session;
 mod shard;
 mod shared;
 mod silence;
+mod spool;
 mod stats;
+mod topics;
 mod wheel;
 mod worker;
 

@@ -1,6 +1,5 @@
 //! Starts a gateway from its settings and ends it in order.
 
-use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -9,8 +8,7 @@ use std::time::Duration;
 use rand::Rng;
 use socket2::{SockRef, TcpKeepalive};
 use tidegate_core::time::{Clock, UnixMillis};
-use tidegate_kafka::delivery::{self, Delivery, LaneId, Wake};
-use tidegate_kafka::topics;
+use tidegate_kafka::delivery::{self, Delivery, Port, Wake};
 use tidegate_runtime::admin::{self, Readiness};
 use tidegate_runtime::metrics::Registry;
 use tidegate_runtime::report::{Key, Reporter};
@@ -19,12 +17,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::ceiling::Ceiling;
-use crate::config::Settings;
+use crate::config::{Settings, SpoolSettings};
 use crate::metrics::Source;
-use crate::route::{Destination, Router, Rule, StreamId};
 use crate::shared::{Identity, Places, Shared, sockets_for};
+use crate::spool::{Opened, Resumed, Store, View};
 use crate::stats::{Counters, Figures, Stats};
-use crate::worker::{self, Bell, Seed};
+use crate::topics::{partitions, router};
+use crate::worker::{self, Arrival, Bell, Seed};
 use crate::{Error, Metrics, reporter, silence};
 
 /// Kernel receive buffer of a connection: what a device sends beyond its limit waits on the device.
@@ -35,8 +34,8 @@ const TCP_KEEPALIVE: Duration = Duration::from_mins(2);
 const INBOX_ARRIVALS: usize = 1024;
 /// Descriptors that are not devices': Kafka, admin, logs, the runtimes.
 const RESERVED_DESCRIPTORS: u64 = 256;
-/// Waits between two attempts to learn the partitions from Kafka, doubling from the first to the last.
-const KAFKA_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// How long the log may take to end: one cursor, and the footers of what is open.
+const SPOOL_END: Duration = Duration::from_secs(5);
 
 /// What a gateway is given.
 pub struct Resources {
@@ -57,11 +56,11 @@ pub struct Resources {
 }
 
 /// What a gateway did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Totals at the end.
     pub figures: Figures,
-    /// Records without a report at the deadline: not acknowledged, though Kafka may have them.
+    /// Records that neither Kafka nor the disk had confirmed at the deadline: not acknowledged, though Kafka may have them.
     pub unconfirmed: u64,
 }
 
@@ -72,59 +71,62 @@ pub struct Summary {
 /// What kept it from starting, or made it stop: see [`Error`]. Nothing unconfirmed was acknowledged then.
 pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Summary, Error> {
     let metrics = Metrics::new(&resources.registry)?;
-    let readiness = Readiness::new(&["kafka", "listener"]);
+    let with_spool = resources.settings.spool.is_some();
+    let readiness =
+        Readiness::new(if with_spool { &["kafka", "listener", "spool"] } else { &["kafka", "listener"] });
+    let view = View::default();
     let reporter = resources.settings.report.as_ref().map(open_reporter).transpose()?;
     let late = CancellationToken::new();
     let _end_admin = late.clone().drop_guard();
     let mut watched = JoinSet::new();
     if let Some(listener) = resources.admin {
-        listener.set_nonblocking(true).map_err(Error::system("admin listener"))?;
-        let listener =
-            tokio::net::TcpListener::from_std(listener).map_err(Error::system("admin listener"))?;
-        let serving = admin::serve(
-            listener,
-            resources.registry.clone(),
-            readiness.clone(),
-            axum::Router::new(),
-            late.clone(),
-        );
-        watched.spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "admin HTTP ended");
-            }
-            "the admin HTTP"
-        });
+        let routes = if with_spool { view.router() } else { axum::Router::new() };
+        serve_admin(listener, &resources.registry, &readiness, routes, &late, &mut watched)?;
     }
     prepare_listener(&resources.listener)?;
     let settings = resources.settings;
     let stop = shutdown.child_token();
-    let Some(partitions) = partitions(&settings, &readiness, &stop).await else {
-        return Ok(Summary { figures: Figures::default(), unconfirmed: 0 });
+    let opened = match &settings.spool {
+        Some(spool) => Some(open_spool(spool, &settings, (resources.unix_clock)(), &readiness).await?),
+        None => None,
     };
-    let workers = settings
-        .workers
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-        .min(64);
+    let Some(partitions) = partitions(&settings, opened.as_ref(), &readiness, &stop).await else {
+        return Ok(Summary::default());
+    };
+    let workers = workers(&settings);
     let bells: Vec<Bell> = (0..workers).map(|_| Bell::default()).collect();
     let kafka = kafka_settings(&settings, workers);
     let wakes = bells.iter().cloned().map(|bell| Arc::new(move || bell.ring()) as Wake).collect();
     let (delivery, ports) = delivery::start(&kafka, wakes)?;
-    let (router, topic_names) = router(&settings, &delivery, &partitions)?;
+    let in_log = opened.as_ref().map(Opened::in_log).unwrap_or_default();
+    let (router, topic_names) = router(&settings, &delivery, &partitions, &in_log)?;
     let run: u64 = rand::rng().random();
+    let identity = Identity::new(&settings.name, run, opened.as_ref().map(Opened::who), &settings.classes);
+    let mut max_record_bytes = (kafka.max_record_bytes - delivery::RECORD_OVERHEAD_BYTES) as usize;
+    let (mut store, mut resumed) = (None, bells.iter().map(|_| Vec::new()).collect());
+    if let Some(opened) = opened {
+        max_record_bytes =
+            max_record_bytes.min(usize::try_from(opened.max_record_bytes()).unwrap_or(usize::MAX));
+        let classes = router.destinations.iter().map(|destination| destination.class.index());
+        let streams: Vec<_> = classes.zip(topic_names.iter().cloned()).collect();
+        let (started, left) = opened.start(&streams, &bells)?;
+        (store, resumed) = (Some(Arc::new(started)), left);
+    }
     let (doors, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(INBOX_ARRIVALS)).unzip();
     let max_connections = within_descriptors(settings.max_connections);
     let shared = Arc::new(Shared {
         limits: settings.mqtt,
         connect_time: settings.connect_time,
         drain: settings.drain,
-        max_record_bytes: (kafka.max_record_bytes - delivery::RECORD_OVERHEAD_BYTES) as usize,
+        max_record_bytes,
         router,
         topic_names,
-        identity: Identity::new(&settings.name, run, &settings.classes),
+        identity,
         classes: settings.classes,
         queue_ceiling: Ceiling::new(settings.queue_bytes),
         hold_ceiling: Ceiling::new(settings.hold_bytes),
         delivery: Arc::clone(&delivery),
+        store: store.clone(),
         embedded: settings.kafka.embedded,
         inboxes: doors,
         accept_numbers: AtomicU64::new(0),
@@ -138,37 +140,84 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
     let counters: Vec<Arc<Counters>> =
         (0..workers).map(|_| Counters::new(shared.topic_names.len())).collect();
     resources.stats.begin(&counters);
+    view.begin(&shared, &counters);
     metrics.begin(Source { shared: Arc::clone(&shared), workers: counters.clone() });
-    let kits = ports.into_iter().zip(bells).zip(inboxes).zip(&counters).enumerate();
-    let mut seeds = Vec::new();
-    for (index, (((port, bell), inbox), counters)) in kits {
-        let listener = resources.listener.try_clone().map_err(Error::system("listener"))?;
-        let (shared, counters) = (Arc::clone(&shared), Arc::clone(counters));
-        seeds.push(Seed { index, shared, counters, port, bell, inbox, listener });
-    }
+    let seeds = seeds(&shared, &counters, &resources.listener, (ports, bells, inboxes, resumed))?;
     drop(resources.listener);
     if let Some(reporter) = reporter {
         let reporting = reporter::report(reporter, settings.name, run, Arc::clone(&shared), counters);
-        watched.spawn(async move {
-            reporting.await;
-            "the reporter"
-        });
+        watched.spawn(named(reporting, "the reporter"));
     }
-    let watching = silence::watch(Arc::clone(&shared), readiness.clone());
-    watched.spawn(async move {
-        watching.await;
-        "the watch on kafka"
-    });
+    watched.spawn(named(silence::watch(Arc::clone(&shared), readiness.clone()), "the watch on kafka"));
     readiness.set("listener", Ok(()));
     tracing::info!(listen = %settings.listen, workers, max_connections, "gateway takes connections");
     let unconfirmed = work(seeds, &shared, &mut watched, &readiness).await;
-    let ending = Arc::clone(&delivery);
-    // It blocks; whatever it flushes now has no worker to acknowledge it any more.
-    let _ = tokio::task::spawn_blocking(move || ending.stop(Duration::ZERO)).await;
+    end(store, Arc::clone(&delivery)).await;
     let unconfirmed = unconfirmed?;
     let figures = resources.stats.figures();
     tracing::info!(?figures, unconfirmed, "gateway stopped");
     Ok(Summary { figures, unconfirmed })
+}
+
+fn workers(settings: &Settings) -> usize {
+    settings.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).min(64)
+}
+
+/// Runs a task that should not end, and says whose end it was.
+async fn named(task: impl Future<Output = ()>, name: &'static str) -> &'static str {
+    task.await;
+    name
+}
+
+/// Serves the admin HTTP until `late`.
+fn serve_admin(
+    listener: TcpListener,
+    registry: &Registry,
+    readiness: &Readiness,
+    routes: axum::Router,
+    late: &CancellationToken,
+    watched: &mut JoinSet<&'static str>,
+) -> Result<(), Error> {
+    listener.set_nonblocking(true).map_err(Error::system("admin listener"))?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::system("admin listener"))?;
+    let serving = admin::serve(listener, registry.clone(), readiness.clone(), routes, late.clone());
+    watched.spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "admin HTTP ended");
+        }
+        "the admin HTTP"
+    });
+    Ok(())
+}
+
+/// What each worker gets one of.
+type Kits = (Vec<Port>, Vec<Bell>, Vec<mpsc::Receiver<Arrival>>, Vec<Vec<Resumed>>);
+
+fn seeds(
+    shared: &Arc<Shared>,
+    counters: &[Arc<Counters>],
+    listener: &TcpListener,
+    (ports, bells, inboxes, resumed): Kits,
+) -> Result<Vec<Seed>, Error> {
+    let kits = ports.into_iter().zip(bells).zip(inboxes).zip(counters).zip(resumed).enumerate();
+    kits.map(|(index, ((((port, bell), inbox), counters), resumed))| {
+        let listener = listener.try_clone().map_err(Error::system("listener"))?;
+        let (shared, counters) = (Arc::clone(shared), Arc::clone(counters));
+        Ok(Seed { index, shared, counters, port, bell, inbox, listener, resumed })
+    })
+    .collect()
+}
+
+/// Ends the log and delivery. Both block; what Kafka still confirms has no worker to acknowledge it any more.
+async fn end(store: Option<Arc<Store>>, delivery: Arc<Delivery>) {
+    let ended = tokio::task::spawn_blocking(move || {
+        let in_order = store.is_none_or(|store| store.spool.finish(SPOOL_END));
+        delivery.stop(Duration::ZERO);
+        in_order
+    });
+    if !ended.await.unwrap_or(false) {
+        tracing::error!("the spool did not end in order: the next start reads what is there");
+    }
 }
 
 /// Runs the workers and watches everything beside them; returns how many records were left unconfirmed.
@@ -255,69 +304,23 @@ pub(crate) fn kafka_settings(settings: &Settings, workers: usize) -> delivery::S
     kafka.workers = workers;
     kafka.overrides.clone_from(&settings.kafka.overrides);
     kafka.shared_window_bytes = (settings.queue_bytes / 2) as u64;
+    // Without a disk the queue dies with the process either way, and the devices still own every message.
+    kafka.retire_failed = settings.spool.is_some();
     kafka
 }
 
-/// Asks Kafka how many partitions each topic has, until it answers; `None` if the gateway is to stop before.
-async fn partitions(
+/// Opens the log on a thread where it may block.
+async fn open_spool(
+    spool: &SpoolSettings,
     settings: &Settings,
+    now: UnixMillis,
     readiness: &Readiness,
-    stop: &CancellationToken,
-) -> Option<BTreeMap<String, u32>> {
-    let names = settings.kafka_topics();
-    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut wait = KAFKA_RETRY.0;
-    loop {
-        let asked = topics::partition_counts(&settings.kafka.bootstrap_servers, &wanted);
-        let reason = tokio::select! {
-            () = stop.cancelled() => return None,
-            answer = asked => match answer {
-                Ok(counts) => match names.iter().find(|name| counts.get(*name).is_none_or(|count| *count == 0)) {
-                    None => {
-                        readiness.set("kafka", Ok(()));
-                        return Some(counts);
-                    }
-                    Some(missing) => format!("topic {missing} does not exist"),
-                },
-                Err(error) => error.to_string(),
-            }
-        };
-        // Logged by the readiness whenever it changes.
-        readiness.set("kafka", Err(reason));
-        tokio::select! {
-            () = stop.cancelled() => return None,
-            () = tokio::time::sleep(wait) => wait = (wait * 2).min(KAFKA_RETRY.1),
-        }
-    }
-}
-
-fn router(
-    settings: &Settings,
-    delivery: &Delivery,
-    partitions: &BTreeMap<String, u32>,
-) -> Result<(Router, Vec<String>), Error> {
-    let mut destinations = Vec::new();
-    let mut topic_names: Vec<String> = Vec::new();
-    let mut known = BTreeMap::new();
-    let mut rules = Vec::new();
-    for route in &settings.routes {
-        let mut streams = Vec::new();
-        for ((class, _), topic) in settings.classes.iter().zip(&route.topics) {
-            let stream = if let Some(stream) = known.get(&(class, topic)) {
-                *stream
-            } else {
-                let count = partitions.get(topic).copied().unwrap_or(1);
-                let lane = LaneId(u8::try_from(class.index()).expect("classes are few"));
-                let opened = delivery.open_topic(lane, topic, count)?;
-                let stream = StreamId(u16::try_from(destinations.len()).expect("topics are few"));
-                destinations.push(Destination { class, topic: opened, partitions: count });
-                topic_names.push(topic.clone());
-                known.insert((class, topic), stream);
-                stream
-            };
-            streams.push(stream);
-        }
-        rules.push(Rule { filter: route.filter.clone(), key: route.key, headers: route.headers, streams });
-    }
-    Ok((Router { classes: settings.class_filters.clone(), rules, destinations }, topic_names))
+) -> Result<Opened, Error> {
+    readiness.set("spool", Err("it is being opened".to_owned()));
+    let (spool, classes) =
+        (spool.clone(), u8::try_from(settings.classes.iter().count()).expect("classes are few"));
+    let opening = tokio::task::spawn_blocking(move || Opened::open(spool, classes, now));
+    let opened = opening.await.map_err(|_| Error::Died("the opening of the spool"))??;
+    readiness.set("spool", Ok(()));
+    Ok(opened)
 }

@@ -1,5 +1,6 @@
 //! What all workers of a gateway share: settings, routes, ceilings, limits, and the way to fail.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tidegate_core::admission::ClassTable;
 use tidegate_core::time::{Clock, UnixMillis};
 use tidegate_kafka::delivery::Delivery;
 use tidegate_mqtt::Limits;
+use tidegate_spool::{GatewayId, Who};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -15,12 +17,13 @@ use crate::Error;
 use crate::ceiling::Ceiling;
 use crate::route::Router;
 use crate::shard::SHARDS;
+use crate::spool::Store;
 use crate::worker::Arrival;
 
 /// Sockets beyond the connection limit that may be open, so that a CONNECT over the limit can be read and answered.
 const SOCKETS_TO_REFUSE: u32 = 64;
 /// `tg-epoch` of a run: without a spool every run has a random `tg-gw` of its own, and needs but one epoch.
-const EPOCH: &str = "1";
+pub(crate) const EPOCH_WITHOUT_SPOOL: u32 = 1;
 
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
@@ -35,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) queue_ceiling: Arc<Ceiling>,
     pub(crate) hold_ceiling: Arc<Ceiling>,
     pub(crate) delivery: Arc<Delivery>,
+    /// The durable log, if there is a spool.
+    pub(crate) store: Option<Arc<Store>>,
     /// True if Kafka is the embedded one.
     pub(crate) embedded: bool,
     /// One inbox per worker.
@@ -78,28 +83,48 @@ pub(crate) const fn sockets_for(connections: u32) -> u32 {
 
 /// Header values that tell whose record it is, ready to be copied.
 pub(crate) struct Identity {
+    name: Box<str>,
+    /// `tg-gw`.
     pub(crate) gateway: Box<str>,
+    /// `tg-epoch`.
+    pub(crate) epoch: Box<str>,
+    /// A name that no other run has.
+    pub(crate) run: Box<str>,
+    /// The half of `tg-gw` that the spool decides.
+    of_spool: Option<GatewayId>,
     /// `shard.class` for `tg-src`, by shard and class.
     sources: Vec<Box<str>>,
     classes: usize,
 }
 
 impl Identity {
-    pub(crate) fn new(name: &str, run: u64, classes: &ClassTable) -> Self {
+    /// Returns the identity of a run. `run` is a random number of its own; `who` is what the spool says, if there is one.
+    pub(crate) fn new(name: &str, run: u64, who: Option<Who>, classes: &ClassTable) -> Self {
         let of_shard = |shard| classes.iter().map(move |(_, class)| format!("{shard}.{}", class.name).into());
+        let gateway = who.map_or_else(|| format!("{name}-{run:016x}"), |who| format!("{name}-{}", who.run));
         Self {
-            gateway: format!("{name}-{run:016x}").into(),
+            name: name.into(),
+            run: who.map_or_else(|| gateway.clone(), |who| format!("{gateway}-{}", who.epoch)).into(),
+            gateway: gateway.into(),
+            epoch: who.map_or(EPOCH_WITHOUT_SPOOL, |who| who.epoch).to_string().into(),
+            of_spool: who.map(|who| who.run),
             sources: (0..SHARDS).flat_map(of_shard).collect(),
             classes: classes.iter().count(),
         }
     }
 
-    pub(crate) fn source(&self, shard: u8, class: usize) -> &str {
-        &self.sources[usize::from(shard) * self.classes + class]
+    /// Returns `tg-gw` of a record that the log gave back.
+    pub(crate) fn of(&self, gateway: GatewayId) -> Cow<'_, str> {
+        if self.of_spool == Some(gateway) {
+            Cow::Borrowed(&self.gateway)
+        } else {
+            // Of a run that could not write its epoch down.
+            Cow::Owned(format!("{}-{gateway}", self.name))
+        }
     }
 
-    pub(crate) const fn epoch() -> &'static str {
-        EPOCH
+    pub(crate) fn source(&self, shard: u8, class: usize) -> &str {
+        &self.sources[usize::from(shard) * self.classes + class]
     }
 }
 

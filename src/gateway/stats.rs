@@ -66,6 +66,12 @@ pub(crate) struct Counters {
     pub(crate) opened: Counter,
     /// Records whose device was gone when Kafka confirmed them.
     pub(crate) ack_orphans: Counter,
+    /// Records that Kafka refuses for good, put aside.
+    pub(crate) dead_letters: Counter,
+    /// Times that a route went BEHIND.
+    pub(crate) routes_to_behind: Counter,
+    /// Times that a route became DIRECT again.
+    pub(crate) routes_to_direct: Counter,
     shed: [[Counter; ShedReason::ALL.len()]; MAX_CLASSES],
     violations: [Counter; ViolationReason::ALL.len()],
     refused: [Counter; RefuseReason::ALL.len()],
@@ -74,6 +80,7 @@ pub(crate) struct Counters {
     pub(crate) held_now: Counter,
     pub(crate) queued_records: Counter,
     pub(crate) routes: Counter,
+    pub(crate) routes_behind: Counter,
     pub(crate) forgotten_buckets: Counter,
     pub(crate) forgotten_sessions: Counter,
 }
@@ -88,6 +95,9 @@ impl Counters {
             accepted: Counter::default(),
             opened: Counter::default(),
             ack_orphans: Counter::default(),
+            dead_letters: Counter::default(),
+            routes_to_behind: Counter::default(),
+            routes_to_direct: Counter::default(),
             shed: std::array::from_fn(|_| std::array::from_fn(|_| Counter::default())),
             violations: std::array::from_fn(|_| Counter::default()),
             refused: std::array::from_fn(|_| Counter::default()),
@@ -95,6 +105,7 @@ impl Counters {
             held_now: Counter::default(),
             queued_records: Counter::default(),
             routes: Counter::default(),
+            routes_behind: Counter::default(),
             forgotten_buckets: Counter::default(),
             forgotten_sessions: Counter::default(),
         })

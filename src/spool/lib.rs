@@ -42,7 +42,7 @@ pub use look::{
     verify,
 };
 pub use read::{Ask, Room, Sink, Stored};
-pub use recover::{Boot, Finding, LaneReport, OpenError, Report};
+pub use recover::{Boot, COMPANION, Finding, LaneReport, OpenError, Report};
 pub use settings::{DEAD_LETTER, RawLane, RawPolicy, RawSettings, Settings, WrongSetting};
 pub use spool::{Backlog, Clock, Open, Spool, open};
 pub use stats::{Stats, Wear};

@@ -3,7 +3,7 @@
 //! One thread writes and keeps house, one reads. All they do is call step functions and wait.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -108,19 +108,23 @@ impl<D: Disk> Open<D> {
         let writer = Writer::new(Arc::clone(&base), Arc::clone(&queue), &self.opened.next_segments);
         let keeper = Keeper::new(Arc::clone(&base));
         let readers: Vec<_> = base.lanes.iter().map(|lane| Reader::new(Arc::clone(&base), lane.id)).collect();
+        let ended = Arc::new(AtomicUsize::new(0));
         let write = {
-            let (queue, bell) = (Arc::clone(&queue), Arc::clone(&bell));
-            thread::Builder::new()
-                .name("spool-write".to_owned())
-                .spawn(move || write(writer, keeper, &queue, &bell, clock, settled))?
+            let (queue, bell, ended) = (Arc::clone(&queue), Arc::clone(&bell), Arc::clone(&ended));
+            thread::Builder::new().name("spool-write".to_owned()).spawn(move || {
+                write(writer, keeper, &queue, &bell, clock, settled);
+                ended.fetch_add(1, Ordering::Release);
+            })?
         };
         let read = {
-            let (base, bell) = (Arc::clone(&base), Arc::clone(&bell));
-            thread::Builder::new()
-                .name("spool-read".to_owned())
-                .spawn(move || read(&base, readers, &bell, clock, sink))?
+            let (base, bell, ended) = (Arc::clone(&base), Arc::clone(&bell), Arc::clone(&ended));
+            thread::Builder::new().name("spool-read".to_owned()).spawn(move || {
+                read(&base, readers, &bell, clock, sink);
+                ended.fetch_add(1, Ordering::Release);
+            })?
         };
-        Ok(Spool { base, queue, bell, clock, dead_letters: AtomicU64::new(0), threads: vec![write, read] })
+        let threads = vec![write, read];
+        Ok(Spool { base, queue, bell, clock, dead_letters: AtomicU64::new(0), ended, threads })
     }
 }
 
@@ -131,6 +135,8 @@ pub struct Spool<D: Disk, R> {
     bell: Arc<ReaderBell>,
     clock: Clock,
     dead_letters: AtomicU64,
+    /// Threads that came to their end, and not to a panic.
+    ended: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -286,10 +292,16 @@ impl<D: Disk, R: Record> Spool<D, R> {
         self.threads.iter().all(|thread| !thread.is_finished())
     }
 
+    /// As [`Self::finish`], and lets go of the folder.
+    #[must_use]
+    pub fn stop(self, longest: Duration) -> bool {
+        self.finish(longest)
+    }
+
     /// Commits what was submitted, writes the cursor and ends the threads; what comes meanwhile is refused. Returns
     /// whether that was done within `longest`: a disk that hangs is left to itself.
     #[must_use]
-    pub fn stop(mut self, longest: Duration) -> bool {
+    pub fn finish(&self, longest: Duration) -> bool {
         let deadline = (self.clock)() + longest;
         self.end();
         while !self.threads.iter().all(JoinHandle::is_finished) {
@@ -299,7 +311,7 @@ impl<D: Disk, R: Record> Spool<D, R> {
             // The threads were rung; this only spreads the looks.
             thread::sleep(Duration::from_millis(1));
         }
-        std::mem::take(&mut self.threads).into_iter().all(|thread| thread.join().is_ok())
+        self.ended.load(Ordering::Acquire) == self.threads.len()
     }
 }
 

@@ -54,12 +54,20 @@ pub enum ShedReason {
     NoRoute,
     /// Larger than a Kafka record may be.
     TooLarge,
+    /// The spool is full, and its class's policy drops or refuses it.
+    SpoolFull,
 }
 
 impl ShedReason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 5] =
-        [Self::OverLimit, Self::NoRoom, Self::ConnectionEnded, Self::NoRoute, Self::TooLarge];
+    pub const ALL: [Self; 6] = [
+        Self::OverLimit,
+        Self::NoRoom,
+        Self::ConnectionEnded,
+        Self::NoRoute,
+        Self::TooLarge,
+        Self::SpoolFull,
+    ];
 
     /// Returns the reason as a metric label.
     #[must_use]
@@ -70,6 +78,7 @@ impl ShedReason {
             Self::ConnectionEnded => "connection_ended",
             Self::NoRoute => "no_route",
             Self::TooLarge => "too_large",
+            Self::SpoolFull => "spool_full",
         }
     }
 }

@@ -51,6 +51,8 @@ impl TryFrom<RawSettings> for Settings {
         };
         let limits = &raw.limits;
         let bytes = 1 << 20..=1 << 30;
+        let queue_bytes = or("limits.queue_bytes", limits.queue_bytes, DEFAULT_QUEUE_BYTES, bytes.clone())?;
+        let spool = super::spool::spool(raw.spool, &raw.classes, &classes, queue_bytes.into())?;
         let connect_time = Duration::from_millis(100)..=Duration::from_mins(5);
         let settings = Self {
             name,
@@ -77,12 +79,12 @@ impl TryFrom<RawSettings> for Settings {
             class_filters,
             routes,
             kafka: KafkaSettings { bootstrap_servers, overrides: raw.kafka.overrides, embedded: false },
-            queue_bytes: or("limits.queue_bytes", limits.queue_bytes, DEFAULT_QUEUE_BYTES, bytes.clone())?
-                as usize,
+            queue_bytes: queue_bytes as usize,
             hold_bytes: or("limits.hold_bytes", limits.hold_bytes, DEFAULT_HOLD_BYTES, bytes)? as usize,
             admin_listen: raw.admin_listen.map(|at| address("admin_listen", &at)).transpose()?,
             report: report(raw.report)?,
             drain: time("drain", raw.drain, DEFAULT_DRAIN, Duration::ZERO..=Duration::from_mins(5))?,
+            spool,
         };
         match kafka_settings(&settings, 1).check() {
             Ok(()) => Ok(settings),
@@ -103,7 +105,7 @@ fn or(key: &str, value: Option<i64>, default: u32, range: RangeInclusive<u32>) -
     value.map_or(Ok(default), |value| within(key, value, range))
 }
 
-fn time(
+pub(super) fn time(
     key: &str,
     value: Option<Duration>,
     default: Duration,

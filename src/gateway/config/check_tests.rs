@@ -1,6 +1,7 @@
 //! Every wrong setting names itself.
 
 use super::*;
+use crate::config::AckAt;
 
 fn check(toml: &str) -> Result<Settings, Problem> {
     let kafka = if toml.contains("[kafka]") { "" } else { "\n[kafka]\nbootstrap_servers = 'k:9092'\n" };
@@ -72,6 +73,26 @@ fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
             "1",
             "all",
         ),
+        ("[spool]\nack = 'both'", "spool.ack", "both", "first, kafka or disk"),
+        ("[spool]\ndir = ''", "spool.dir", "", "a folder"),
+        ("[spool]\ndir = 'd'\nsegment_bytes = 1000", "spool.segment_bytes", "1000", "1 MiB to 64 MiB"),
+        ("[spool]\nfree_floor_bytes = -1", "spool.free_floor_bytes", "-1", "0 to"),
+        ("[spool]\ncommit_interval_min = '1h'", "spool.commit_interval_min", "3600s", "5s"),
+        ("[spool]\ndir = 'd'\ndead_letter_bytes = 5", "spool.dead_letter_bytes", "5", "at least 268435456"),
+        (
+            "[spool]\ndir = 'd'\n[classes.sensor]\nspool_bytes = 7",
+            "classes.sensor.spool_bytes",
+            "7",
+            "at least",
+        ),
+        ("[classes.sensor]\nspool_bytes = -7", "classes.sensor.spool_bytes", "-7", "0 to"),
+        ("[classes.sensor]\nfull = 'drop'", "classes.sensor.full", "drop", "block, shed-qos0-first"),
+        (
+            "[spool]\ndir = 'd'\n[classes.S]\nrate = 1.0\nburst = 1\npriority = 1",
+            "classes.S",
+            "S",
+            "a-z, 0-9 and -",
+        ),
         ("[report]\nurl = 'http://c:1'", "report.key_file", "(nothing)", "a file with the key"),
         ("[report]\nurl = 'c:1'\nkey_file = 'k'", "report.url", "c:1", "http://"),
     ];
@@ -125,4 +146,30 @@ fn a_class_is_told_by_its_user_name_and_its_topics_unless_the_settings_say_other
         own.classes.by_name("alarm").map(|id| own.classes.get(id).users.clone()),
         Some(vec!["siren".to_owned()])
     );
+}
+
+#[test]
+fn without_a_folder_there_is_no_spool_and_its_sizes_bind_nobody() {
+    assert!(check("").unwrap().spool.is_none());
+    let settings =
+        check("[limits]\nqueue_bytes = 1073741824\n[spool]\nack = 'disk'\nsegment_bytes = 1048576").unwrap();
+    assert!(settings.spool.is_none());
+}
+
+#[test]
+fn a_spool_has_a_lane_for_each_class_in_their_order() {
+    let settings =
+        check("[spool]\ndir = 'd'\n[classes.sensor]\nspool_bytes = 536870912\nfull = 'reject'").unwrap();
+    let spool = settings.spool.unwrap();
+    assert_eq!((spool.ack, spool.max_record_bytes), (AckAt::First, 1 << 20));
+    for (id, class) in settings.classes.iter() {
+        let lane = spool.log.lane(&class.name).map(tidegate_spool::LaneId::index);
+        assert_eq!(lane, Some(id.index()), "{}", class.name);
+    }
+}
+
+#[test]
+fn small_segments_make_small_records() {
+    let spool = check("[spool]\ndir = 'd'\nack = 'kafka'\nsegment_bytes = 1048576").unwrap().spool.unwrap();
+    assert_eq!((spool.ack, spool.max_record_bytes), (AckAt::Kafka, 1 << 18));
 }

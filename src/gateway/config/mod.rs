@@ -3,6 +3,7 @@
 
 mod check;
 mod raw;
+mod spool;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +14,11 @@ use tidegate_core::admission::{ClassId, ClassTable};
 use tidegate_mqtt::Limits;
 use tidegate_mqtt::topic::Filter;
 
-pub use raw::{RawClass, RawKafka, RawLimits, RawMqtt, RawReport, RawRoute, RawSettings};
+pub use raw::{RawClass, RawKafka, RawLimits, RawMqtt, RawReport, RawRoute, RawSettings, RawSpool};
+pub use spool::{
+    AckAt, DEFAULT_DEAD_LETTER_BYTES, DEFAULT_FREE_FLOOR_BYTES, DEFAULT_SEGMENT_BYTES, DEFAULT_SPOOL_BYTES,
+    SpoolSettings,
+};
 
 use crate::route::{HeaderSet, KeyRule};
 
@@ -77,6 +82,8 @@ pub struct Settings {
     pub report: Option<ReportSettings>,
     /// How long a stopping gateway waits for Kafka's reports.
     pub drain: Duration,
+    /// Where messages wait on the disk; none: in memory only.
+    pub spool: Option<SpoolSettings>,
 }
 
 /// One route.

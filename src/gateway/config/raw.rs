@@ -35,6 +35,8 @@ pub struct RawSettings {
     pub kafka: RawKafka,
     /// Where reports go.
     pub report: RawReport,
+    /// Where messages wait on the disk.
+    pub spool: RawSpool,
     /// Classes by name; `alarm`, `gateway` and `sensor` are there without being written.
     pub classes: BTreeMap<String, RawClass>,
     /// Routes in order of match; none: everything to `telemetry-{class}`.
@@ -90,6 +92,25 @@ pub struct RawReport {
     pub key_file: Option<PathBuf>,
 }
 
+/// Table `spool`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSpool {
+    /// The folder; none: no spool.
+    pub dir: Option<PathBuf>,
+    /// `first`, `kafka` or `disk`.
+    pub ack: Option<String>,
+    /// Size of a segment.
+    pub segment_bytes: Option<i64>,
+    /// Left to others on the file system.
+    pub free_floor_bytes: Option<i64>,
+    /// Least time from one commit to the next, such as `20ms`.
+    #[serde(with = "humantime_serde::option")]
+    pub commit_interval_min: Option<Duration>,
+    /// Disk for records that Kafka refuses for good.
+    pub dead_letter_bytes: Option<i64>,
+}
+
 /// One class.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -106,6 +127,12 @@ pub struct RawClass {
     pub client_id_prefixes: Vec<String>,
     /// Topics whose messages are of this class, whoever sends them.
     pub topic_filters: Option<Vec<String>>,
+    /// Disk that its messages may take.
+    pub spool_bytes: Option<i64>,
+    /// What happens to messages that find it full: `block`, `shed-qos0-first`, `reject` or `drop-oldest`.
+    pub full: Option<String>,
+    /// With `drop-oldest`: drop even what devices were told is safe.
+    pub allow_acked_loss: bool,
 }
 
 /// One route.

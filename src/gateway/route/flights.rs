@@ -2,6 +2,7 @@
 //!
 //! Bounded by the worker's credits: a hand-over without a credit does not happen.
 
+use tidegate_core::time::Timestamp;
 use tidegate_kafka::delivery::Generation;
 
 use super::table::RouteId;
@@ -9,7 +10,9 @@ use super::table::RouteId;
 #[derive(Debug)]
 struct Flight {
     route: RouteId,
-    position: u64,
+    /// Of the hand-over, in its route.
+    number: u64,
+    at: Timestamp,
     /// None while the slot is free.
     generation: Option<Generation>,
 }
@@ -29,21 +32,21 @@ impl Flights {
     }
 
     /// Remembers a hand-over that took place with [`Self::next_tag`].
-    pub(crate) fn start(&mut self, route: RouteId, position: u64, generation: Generation) {
-        let flight = Flight { route, position, generation: Some(generation) };
+    pub(crate) fn start(&mut self, route: RouteId, number: u64, generation: Generation, at: Timestamp) {
+        let flight = Flight { route, number, at, generation: Some(generation) };
         match self.free.pop() {
             Some(tag) => self.slots[tag as usize] = flight,
             None => self.slots.push(flight),
         }
     }
 
-    /// Returns the route and position of a completed hand-over and frees its tag; `None` for a generation that
-    /// is not, or no longer, the one that was handed over.
-    pub(crate) fn end(&mut self, tag: u32, generation: Generation) -> Option<(RouteId, u64)> {
+    /// Returns the route and number of a completed hand-over, and when it took place, and frees its tag; `None` for a
+    /// generation that is not, or no longer, the one that was handed over.
+    pub(crate) fn end(&mut self, tag: u32, generation: Generation) -> Option<(RouteId, u64, Timestamp)> {
         let flight =
             self.slots.get_mut(tag as usize).filter(|flight| flight.generation == Some(generation))?;
         flight.generation = None;
-        let found = (flight.route, flight.position);
+        let found = (flight.route, flight.number, flight.at);
         self.free.push(tag);
         Some(found)
     }

@@ -1,12 +1,19 @@
 //! From an admitted message to Kafka and back: which topic, which queue, which marks.
 
 mod flights;
+mod handed;
+mod logged;
+mod memory;
 mod queue;
 mod ring;
 mod router;
 mod table;
+mod turns;
 
 pub(crate) use flights::Flights;
-pub(crate) use queue::{Completed, NewRecord, Queued};
+pub(crate) use handed::Completed;
+pub(crate) use logged::{Logged, Owned};
+pub(crate) use memory::{NewRecord, Queued};
+pub(crate) use queue::Next;
 pub(crate) use router::{Destination, HeaderSet, KeyRule, Router, Rule, StreamId, TargetId};
-pub(crate) use table::{RouteId, RouteKey, RouteTable, Wait};
+pub(crate) use table::{RouteId, RouteKey, RouteTable, Turn, Wait};

@@ -1,272 +1,302 @@
 //! The queue of one route: records in order, from admission until Kafka has them.
 //!
-//! Owns the marks `done <= handed <= tail` of the durable path: records below `done` are in Kafka and gone
-//! from here; those from `done` to `handed` are with librdkafka; the rest waits. A record's position is also its
-//! sequence number. Does not know Kafka, connections or windows: `A` is whatever the owner wants back when a
-//! record is done.
+//! Owns the marks of the durable path. Up to `done` Kafka has everything; up to `handed` everything was handed over. A
+//! record is in memory until it may be forgotten; what is between `handed` and memory is in the log on disk only. A
+//! record's sequence number only grows, so the route's order is that of its positions. Does not know Kafka,
+//! connections, windows or disks: `A` is whatever the owner wants back when a record may be acknowledged.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidegate_core::time::UnixMillis;
+use tidegate_core::route::Seen;
+use tidegate_spool::{Position, Record as _, RouteId as LogRoute};
 
-use super::ring::Ring;
-use super::router::HeaderSet;
+use super::handed::{Completed, Handed};
+use super::logged::{Logged, Owned};
+use super::memory::{Memory, NewRecord, Queued};
 use crate::ceiling::{Ceiling, Share};
+use crate::config::AckAt;
 
-/// Memory that every route may have, whatever the ceiling says, so that none starves behind others.
-const GUARANTEED_BYTES: usize = 4 * 1024;
-/// Records that the first allocation has room for.
-const FIRST_RECORDS: usize = 16;
-
-/// A record to queue.
+/// The next record to hand over.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct NewRecord<'a, A> {
-    pub(crate) client_id: &'a str,
-    pub(crate) topic: &'a str,
-    pub(crate) payload: &'a [u8],
-    /// Where the Kafka key lies in client id and topic, one after the other.
-    pub(crate) key: (usize, usize),
-    pub(crate) received: UnixMillis,
-    pub(crate) headers: HeaderSet,
-    /// Given back when the record is done.
-    pub(crate) ack: A,
+pub(crate) enum Next<'a> {
+    /// From memory.
+    Fresh(Queued<'a>),
+    /// From the log.
+    Logged(&'a Logged),
 }
 
-/// A queued record, borrowed from the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Queued<'a> {
-    /// Position in the route: the record's sequence number.
-    pub(crate) position: u64,
-    pub(crate) client_id: &'a [u8],
-    pub(crate) topic: &'a [u8],
-    pub(crate) payload: &'a [u8],
-    pub(crate) key: &'a [u8],
-    pub(crate) received: UnixMillis,
-    pub(crate) headers: HeaderSet,
-}
-
-/// What Kafka's report says about a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Completed {
-    /// Kafka has it.
-    Proven,
-    /// Nothing is known: it must be handed over again.
-    Unproven,
-}
-
-#[derive(Debug)]
-struct Meta<A> {
-    place: u32,
-    payload_bytes: u32,
-    key_start: u32,
-    key_bytes: u16,
-    client_id_bytes: u16,
-    topic_bytes: u16,
-    headers: HeaderSet,
-    /// Kafka has it, but not yet all of its elders.
-    proven: bool,
-    received: UnixMillis,
-    ack: A,
-}
-
-impl<A> Meta<A> {
-    fn len(&self) -> usize {
-        usize::from(self.client_id_bytes) + usize::from(self.topic_bytes) + self.payload_bytes as usize
-    }
+/// What a report led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reported {
+    /// Records that must be handed over again: not 0 only with the last report of a round in which one proved nothing.
+    pub(crate) again: u64,
+    /// Bytes of records that are done and may be in the log: whoever keeps it wants to know.
+    pub(crate) logged_bytes: u64,
 }
 
 /// The records of one route, in order.
 #[derive(Debug)]
 pub(crate) struct RouteQueue<A> {
-    ring: Ring,
-    /// Records from `done` on.
-    records: VecDeque<Meta<A>>,
-    /// Their bytes. Kept, not added up: a full queue is asked for room again and again by everyone who waits for it.
-    live_bytes: usize,
-    done: u64,
-    handed: u64,
-    /// Records that were handed over and not reported, those handed over twice counted once.
-    outstanding: u32,
-    /// A report proved nothing: hand over from `done` again as soon as nothing is outstanding.
-    rewind: bool,
-    share: Share,
+    epoch: u32,
+    memory: Memory<A>,
+    handed_over: Handed,
+    done: Position,
+    handed: Position,
+    /// Up to here records have left memory, or were never in it.
+    gone: Position,
+    /// Up to here the log may have records.
+    logged: Position,
+    /// Sequence number up to which records were given to the writer of the log.
+    submitted: u64,
+    /// Sequence number up to which they are settled: durable, or in Kafka meanwhile.
+    stored: u64,
+    /// Records that the log gave back, all above `handed`.
+    read: VecDeque<Logged>,
+    /// Bytes that have left `read` since that was last asked.
+    read_bytes_used: usize,
+    /// Kafka refused a record that was not at hand any more: keep what is handed over first, until it is known which.
+    keep: bool,
+    kept: Option<Owned>,
+    /// Who waits for Kafka though the record has left memory: with [`AckAt::Kafka`].
+    late: VecDeque<(u64, A)>,
+    late_share: Share,
 }
 
 impl<A: Copy> RouteQueue<A> {
     /// Returns an empty queue whose first record gets position `first`.
-    pub(crate) fn new(first: u64, ceiling: &Arc<Ceiling>) -> Self {
+    pub(crate) fn new(first: Position, ceiling: &Arc<Ceiling>) -> Self {
+        let before = Position { seq: first.seq - 1, ..first };
         Self {
-            ring: Ring::default(),
-            records: VecDeque::new(),
-            live_bytes: 0,
-            done: first,
-            handed: first,
-            outstanding: 0,
-            rewind: false,
-            share: Share::none(ceiling),
+            epoch: first.epoch,
+            memory: Memory::new(first.seq, ceiling),
+            handed_over: Handed::default(),
+            done: before,
+            handed: before,
+            gone: before,
+            logged: Position::START,
+            submitted: before.seq,
+            stored: before.seq,
+            read: VecDeque::new(),
+            read_bytes_used: 0,
+            keep: false,
+            kept: None,
+            late: VecDeque::new(),
+            late_share: Share::none(ceiling),
         }
     }
 
-    pub(crate) const fn done(&self) -> u64 {
+    /// Puts what an earlier run has left in the log before everything else: behind `done`, up to `last`.
+    pub(crate) fn resume(&mut self, done: Position, last: Position) {
+        (self.done, self.handed) = (done, done);
+        (self.gone, self.logged) = (last, last);
+    }
+
+    pub(crate) const fn done(&self) -> Position {
         self.done
     }
 
-    pub(crate) fn tail(&self) -> u64 {
-        self.done + self.records.len() as u64
+    pub(crate) const fn handed(&self) -> Position {
+        self.handed
     }
 
+    /// Returns the sequence number of the next record.
+    pub(crate) fn tail(&self) -> u64 {
+        self.memory.tail()
+    }
+
+    /// Returns how many records are in memory.
+    pub(crate) fn in_memory(&self) -> u64 {
+        self.memory.tail() - self.memory.head()
+    }
+
+    /// Returns the memory that the route takes of the pool.
+    pub(crate) const fn memory_bytes(&self) -> usize {
+        self.memory.bytes()
+    }
+
+    /// Returns true if Kafka has all records, and nobody is to be told of one any more.
     pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.memory.is_empty()
+            && self.done >= self.gone
+            && self.late.is_empty()
+            && self.stored >= self.submitted
+    }
+
+    /// Returns true if records were handed over and not all of them are known to be in Kafka.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        !self.handed_over.is_empty()
+    }
+
+    /// Returns true if the next record to hand over is not in memory.
+    pub(crate) fn needs_log(&self) -> bool {
+        self.handed < self.gone
+    }
+
+    /// Returns what its mode is judged by.
+    pub(crate) fn seen(&self, disk_full: bool) -> Seen {
+        let caught_up = !self.needs_log() && self.next_in_memory() >= self.memory.tail();
+        Seen { oldest: self.memory.oldest(), caught_up, disk_full }
     }
 
     /// Makes room for a record with that much client id, topic and payload; false if the ceiling has none.
     #[must_use]
     pub(crate) fn reserve(&mut self, bytes: usize) -> bool {
-        let place = self.ring.place(bytes).is_some();
-        let record = self.records.len() < self.records.capacity();
-        (place && record) || self.grow(bytes, place, record)
+        self.memory.reserve(bytes)
     }
 
     /// Queues a record, for which [`Self::reserve`] must have made room.
     pub(crate) fn push(&mut self, new: &NewRecord<'_, A>) {
-        let parts = [new.client_id.as_bytes(), new.topic.as_bytes(), new.payload];
-        let len = parts.iter().map(|part| part.len()).sum();
-        let place = self.ring.place(len).expect("the caller has reserved room");
-        self.ring.write(place, parts);
-        self.live_bytes += len;
-        let small = |len: usize| u16::try_from(len).expect("MQTT strings are at most 65535 bytes");
-        let large = |len: usize| u32::try_from(len).expect("a packet, and a ring, are below 4 GiB");
-        self.records.push_back(Meta {
-            place: large(place),
-            payload_bytes: large(new.payload.len()),
-            key_start: large(new.key.0),
-            key_bytes: small(new.key.1),
-            client_id_bytes: small(new.client_id.len()),
-            topic_bytes: small(new.topic.len()),
-            headers: new.headers,
-            proven: false,
-            received: new.received,
-            ack: new.ack,
-        });
+        self.memory.push(new);
     }
 
-    /// Returns the next record to hand over; `None` if there is none, or if records must be handed over again
-    /// and others are still outstanding.
-    pub(crate) fn next(&self) -> Option<Queued<'_>> {
-        if self.rewind {
+    /// Returns the next record to hand over; `None` if there is none, if it is in the log and was not read yet, or if
+    /// records must be handed over again and others are still outstanding.
+    pub(crate) fn next(&self) -> Option<Next<'_>> {
+        if self.handed_over.waits_for_reports() {
             return None;
         }
-        let meta = self.records.get(self.index(self.handed))?;
-        let bytes = self.ring.read(meta.place as usize, meta.len());
-        let (client_id, rest) = bytes.split_at(usize::from(meta.client_id_bytes));
-        let (topic, payload) = rest.split_at(usize::from(meta.topic_bytes));
-        let key_start = meta.key_start as usize;
-        Some(Queued {
-            position: self.handed,
-            client_id,
-            topic,
-            payload,
-            key: &bytes[key_start..key_start + usize::from(meta.key_bytes)],
-            received: meta.received,
-            headers: meta.headers,
-        })
+        if self.needs_log() {
+            return self.read.front().map(Next::Logged);
+        }
+        self.memory.get(self.next_in_memory()).map(Next::Fresh)
+    }
+
+    /// Returns the number that a report will name the next hand-over by.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.handed_over.next_number()
     }
 
     /// Notes that the record that [`Self::next`] returned was handed over.
     pub(crate) fn handed_over(&mut self) {
-        self.handed += 1;
-        self.outstanding += 1;
+        let (position, bytes) = match self.next() {
+            Some(Next::Fresh(queued)) => {
+                (Position { epoch: self.epoch, seq: queued.seq }, queued.key.len() + queued.payload.len())
+            }
+            Some(Next::Logged(logged)) => (logged.position(), logged.frame().bytes()),
+            None => return,
+        };
+        if self.keep && self.handed_over.is_empty() {
+            self.kept = self.read.front().map(|logged| logged.record().clone());
+        }
+        self.handed_over.push(position, u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.handed = position;
+        self.forget_read();
     }
 
-    /// Takes a report about a handed-over record; `done` moves over what is proven without a gap, and each
-    /// record that it passes gives its `A` to `release`, in order.
-    ///
-    /// Returns how many records must be handed over again because of this report: not 0 only with the last
-    /// report of a round in which one proved nothing.
+    /// Takes a report about a hand-over; `done` moves over what is proven without a gap, and what may be acknowledged
+    /// goes to `release`, in order.
     pub(crate) fn complete(
         &mut self,
-        position: u64,
+        number: u64,
         completed: Completed,
-        mut release: impl FnMut(A),
-    ) -> u64 {
-        self.outstanding = self.outstanding.saturating_sub(1);
-        let index = self.index(position);
-        match completed {
-            Completed::Proven => {
-                if position >= self.done
-                    && let Some(meta) = self.records.get_mut(index)
-                {
-                    meta.proven = true;
-                }
+        at: AckAt,
+        release: impl FnMut(A),
+    ) -> Reported {
+        let mut reported = Reported::default();
+        let Self { handed_over, done, logged, .. } = self;
+        handed_over.report(number, completed, |position, bytes| {
+            *done = position;
+            if position <= *logged {
+                reported.logged_bytes += u64::from(bytes).max(1);
             }
-            Completed::Unproven => self.rewind = true,
+        });
+        self.settle(at, release);
+        reported.again = self.handed_over.take_back();
+        if reported.again > 0 {
+            // What the log gave back comes again too: its reader is told where to go on.
+            self.handed = self.done;
+            self.read.clear();
+            self.read_bytes_used = 0;
         }
-        while self.done < self.handed && self.records.front().is_some_and(|meta| meta.proven) {
-            let meta = self.records.pop_front().expect("it was looked at just now");
-            self.done += 1;
-            self.live_bytes -= meta.len();
-            release(meta.ack);
+        reported
+    }
+
+    /// Returns the record of a hand-over that Kafka has refused for good; `None` if it is not at hand: it will be the next
+    /// time.
+    pub(crate) fn refused(&mut self, number: u64, route: LogRoute) -> Option<Owned> {
+        let position = self.handed_over.position(number)?;
+        let fresh = self.memory.get(position.seq).filter(|_| position.epoch == self.epoch);
+        let fresh = fresh.map(|queued| Owned::of(&queued, route, self.epoch));
+        let found = fresh.or_else(|| self.kept.take().filter(|kept| kept.frame().position == position));
+        self.keep = found.is_none();
+        found
+    }
+
+    /// Returns the oldest record in memory that was not given to the writer of the log.
+    pub(crate) fn next_to_submit(&self) -> Option<Queued<'_>> {
+        self.memory.get((self.submitted + 1).max(self.memory.head()))
+    }
+
+    /// Notes that the record that [`Self::next_to_submit`] returned was given to the writer.
+    pub(crate) fn submitted(&mut self) {
+        self.submitted = (self.submitted + 1).max(self.memory.head());
+        self.logged = Position { epoch: self.epoch, seq: self.submitted };
+    }
+
+    /// Notes that all records given to the writer up to `seq` are settled.
+    pub(crate) fn stored(&mut self, seq: u64, at: AckAt, release: impl FnMut(A)) {
+        self.stored = self.stored.max(seq);
+        self.settle(at, release);
+    }
+
+    /// Forgets what need not be in memory and gives what may be acknowledged to `release`, in order.
+    pub(crate) fn settle(&mut self, at: AckAt, mut release: impl FnMut(A)) {
+        let done = if self.done.epoch == self.epoch { self.done.seq } else { 0 };
+        while let Some((_, ack)) = self.late.pop_front_if(|(seq, _)| *seq <= done || at != AckAt::Kafka) {
+            release(ack);
         }
-        self.ring.release_before(self.records.front().map(|meta| meta.place as usize));
-        if !self.rewind || self.outstanding > 0 {
-            return 0;
+        let last = match at {
+            // What Kafka has is in its memory only, for all that is known.
+            AckAt::Disk => self.stored,
+            AckAt::First | AckAt::Kafka => self.stored.max(done),
+        };
+        let (head, late) = (self.memory.head(), &mut self.late);
+        self.memory.pop_through(last, |seq, ack| match ack {
+            Some(ack) if at == AckAt::Kafka && seq > done => late.push_back((seq, ack)),
+            Some(ack) => release(ack),
+            None => {}
+        });
+        // Promised already, so it is kept even beyond the ceiling; what comes next finds that full.
+        self.late_share.force_resize(self.late.len() * size_of::<(u64, A)>());
+        if self.memory.head() > head {
+            self.gone = Position { epoch: self.epoch, seq: self.memory.head() - 1 };
         }
-        self.rewind = false;
-        let again = self.handed - self.done;
-        self.handed = self.done;
-        for meta in &mut self.records {
-            meta.proven = false;
+    }
+
+    /// Takes a record that the log gave back.
+    pub(crate) fn give_back(&mut self, logged: Logged) {
+        let behind = self.read.back().map_or(self.handed, Logged::position);
+        if logged.position() > behind {
+            self.read.push_back(logged);
+            self.forget_read();
+        } else {
+            self.read_bytes_used += logged.bytes();
         }
-        again
+    }
+
+    /// Returns how many bytes of records that the log gave back are used since this was last asked.
+    pub(crate) fn take_read_bytes_used(&mut self) -> usize {
+        std::mem::take(&mut self.read_bytes_used)
     }
 
     /// Gives back the memory of an empty queue above its guarantee.
     pub(crate) fn shrink(&mut self) {
-        if self.is_empty() && self.share.bytes() > guaranteed::<A>(0) {
-            self.ring = Ring::default();
-            self.records = VecDeque::new();
-            self.share.force_resize(0);
-        }
+        self.memory.shrink();
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "positions from `done` on are counted by a VecDeque")]
-    const fn index(&self, position: u64) -> usize {
-        position.saturating_sub(self.done) as usize
+    /// The first record in memory that was not handed over, if everything before memory was.
+    const fn next_in_memory(&self) -> u64 {
+        let head = self.memory.head();
+        if self.handed.epoch == self.epoch && self.handed.seq >= head { self.handed.seq + 1 } else { head }
     }
 
-    fn grow(&mut self, bytes: usize, place: bool, record: bool) -> bool {
-        let capacity = if place {
-            self.ring.capacity()
-        } else {
-            (self.live_bytes + bytes).next_power_of_two().max(GUARANTEED_BYTES)
-        };
-        let records =
-            if record { self.records.capacity() } else { (self.records.len() * 2).max(FIRST_RECORDS) };
-        let total = capacity + records * size_of::<Meta<A>>();
-        if total <= guaranteed::<A>(bytes) && self.is_empty() {
-            self.share.force_resize(total);
-        } else if !self.share.try_resize(total) {
-            return false;
+    /// Drops what the log gave back and is handed over already, from memory.
+    fn forget_read(&mut self) {
+        while let Some(logged) = self.read.pop_front_if(|logged| logged.position() <= self.handed) {
+            self.read_bytes_used += logged.bytes();
         }
-        if !record {
-            self.records.reserve_exact(records - self.records.len());
-        }
-        if !place {
-            self.ring.resize(capacity, self.records.iter().map(|meta| (meta.place as usize, meta.len())));
-            let mut at = 0;
-            for meta in &mut self.records {
-                meta.place = at;
-                at += u32::try_from(meta.len()).expect("a packet is below 4 GiB");
-            }
-        }
-        true
     }
-}
-
-/// 4 KiB or one record, and the memory to remember what is in it.
-fn guaranteed<A>(record_bytes: usize) -> usize {
-    record_bytes.next_power_of_two().max(GUARANTEED_BYTES) + FIRST_RECORDS * size_of::<Meta<A>>()
 }
 
 #[cfg(test)]

@@ -1,8 +1,21 @@
-//! The route queue against a model that keeps every record in a plain list.
+//! The route queue, and the queue beside a log, against a model that keeps every record in a plain list.
 
 use proptest::prelude::*;
+use tidegate_core::time::{Timestamp, UnixMillis};
+use tidegate_spool::{GatewayId, LaneId, RouteId, Stored, TopicId};
 
+use super::super::router::HeaderSet;
 use super::*;
+
+const EPOCH: u32 = 3;
+
+fn at(seq: u64) -> Position {
+    Position { epoch: EPOCH, seq }
+}
+
+fn queue(first: u64, ceiling: &Arc<Ceiling>) -> RouteQueue<u32> {
+    RouteQueue::new(at(first), ceiling)
+}
 
 fn record(number: u32, payload: &[u8]) -> NewRecord<'_, u32> {
     NewRecord {
@@ -11,7 +24,9 @@ fn record(number: u32, payload: &[u8]) -> NewRecord<'_, u32> {
         payload,
         key: (0, 6),
         received: UnixMillis(i64::from(number)),
-        headers: HeaderSet::default(),
+        since: Timestamp::ZERO,
+        headers: HeaderSet::TOPIC,
+        awaited: true,
         ack: number,
     }
 }
@@ -24,57 +39,77 @@ fn push(queue: &mut RouteQueue<u32>, number: u32, payload: &[u8]) -> bool {
     room
 }
 
-fn hand_over_all(queue: &mut RouteQueue<u32>) -> Vec<u64> {
-    let mut positions = Vec::new();
+fn position(next: &Next<'_>) -> Position {
+    match next {
+        Next::Fresh(queued) => at(queued.seq),
+        Next::Logged(logged) => logged.position(),
+    }
+}
+
+/// Hands over what there is; returns the position and the number of each.
+fn hand_over_all(queue: &mut RouteQueue<u32>) -> Vec<(u64, u64)> {
+    let mut handed = Vec::new();
     while let Some(next) = queue.next() {
-        positions.push(next.position);
+        handed.push((position(&next).seq, queue.next_number()));
         queue.handed_over();
     }
-    positions
+    handed
+}
+
+fn seqs(handed: &[(u64, u64)]) -> Vec<u64> {
+    handed.iter().map(|(seq, _)| *seq).collect()
+}
+
+fn again(queue: &mut RouteQueue<u32>, number: u64, completed: Completed, released: &mut Vec<u32>) -> u64 {
+    queue.complete(number, completed, AckAt::First, |ack| released.push(ack)).again
 }
 
 #[test]
 fn nothing_is_released_before_all_elders_are_proven() {
-    let mut queue = RouteQueue::new(100, &Ceiling::new(1 << 20));
+    let mut queue = queue(100, &Ceiling::new(1 << 20));
     for number in 0..3 {
         assert!(push(&mut queue, number, b"x"));
     }
-    assert_eq!(hand_over_all(&mut queue), [100, 101, 102]);
+    assert_eq!(hand_over_all(&mut queue), [(100, 0), (101, 1), (102, 2)]);
     let mut released = Vec::new();
-    queue.complete(101, Completed::Proven, |ack| released.push(ack));
+    again(&mut queue, 1, Completed::Proven, &mut released);
     assert!(released.is_empty());
-    queue.complete(100, Completed::Proven, |ack| released.push(ack));
-    assert_eq!((released, queue.done(), queue.tail()), (vec![0, 1], 102, 103));
+    again(&mut queue, 0, Completed::Proven, &mut released);
+    assert_eq!((released, queue.done(), queue.tail()), (vec![0, 1], at(101), 103));
 }
 
 #[test]
 fn an_unproven_record_is_handed_over_again_when_nothing_is_outstanding() {
-    let mut queue = RouteQueue::new(0, &Ceiling::new(1 << 20));
+    let mut queue = queue(1, &Ceiling::new(1 << 20));
     for number in 0..3 {
         assert!(push(&mut queue, number, b"x"));
     }
     hand_over_all(&mut queue);
     let mut released = Vec::new();
-    assert_eq!(queue.complete(0, Completed::Proven, |ack| released.push(ack)), 0);
-    assert_eq!(queue.complete(1, Completed::Unproven, |ack| released.push(ack)), 0);
-    assert!(queue.next().is_none(), "record 2 is still outstanding");
-    assert_eq!(queue.complete(2, Completed::Proven, |ack| released.push(ack)), 2);
-    assert_eq!(hand_over_all(&mut queue), [1, 2]);
+    assert_eq!(again(&mut queue, 0, Completed::Proven, &mut released), 0);
+    assert_eq!(again(&mut queue, 1, Completed::Unproven, &mut released), 0);
+    assert!(queue.next().is_none(), "record 3 is still outstanding");
+    assert_eq!(again(&mut queue, 2, Completed::Proven, &mut released), 2);
+    let second = hand_over_all(&mut queue);
+    assert_eq!(seqs(&second), [2, 3]);
     assert_eq!(released, [0], "what was not proven in order is not acknowledged");
-    queue.complete(1, Completed::Proven, |ack| released.push(ack));
-    queue.complete(2, Completed::Proven, |ack| released.push(ack));
+    again(&mut queue, 1, Completed::Proven, &mut released);
+    assert_eq!(released, [0], "a report of the first round says nothing about the second");
+    for (_, number) in second {
+        again(&mut queue, number, Completed::Proven, &mut released);
+    }
     assert_eq!((released, queue.is_empty()), (vec![0, 1, 2], true));
 }
 
 #[test]
 fn a_full_ceiling_refuses_and_yet_every_route_has_its_guarantee() {
     let ceiling = Ceiling::new(16 * 1024);
-    let mut greedy = RouteQueue::new(0, &ceiling);
+    let mut greedy = queue(1, &ceiling);
     let queued = (0..1_000).take_while(|number| push(&mut greedy, *number, &[0; 500])).count();
     assert!((9..100).contains(&queued), "{queued}");
-    let mut late = RouteQueue::new(0, &ceiling);
+    let mut late = queue(1, &ceiling);
     assert!(push(&mut late, 0, &[0; 4_000]), "4 KiB");
-    let mut large = RouteQueue::new(0, &ceiling);
+    let mut large = queue(1, &ceiling);
     assert!(push(&mut large, 0, &vec![0; 100_000]), "or one record");
     assert!(!push(&mut large, 1, &vec![0; 100_000]));
     drop((greedy, late, large));
@@ -84,17 +119,145 @@ fn a_full_ceiling_refuses_and_yet_every_route_has_its_guarantee() {
 #[test]
 fn an_emptied_queue_gives_its_memory_back() {
     let ceiling = Ceiling::new(1 << 20);
-    let mut queue = RouteQueue::new(0, &ceiling);
-    for number in 0..100 {
-        assert!(push(&mut queue, number, &[1; 1_000]));
+    let mut queue = queue(1, &ceiling);
+    for number in 0..99 {
+        assert!(push(&mut queue, number, &[0; 1_000]));
     }
-    for position in hand_over_all(&mut queue) {
-        queue.complete(position, Completed::Proven, |_| ());
+    for (_, number) in hand_over_all(&mut queue) {
+        queue.complete(number, Completed::Proven, AckAt::First, |_| ());
     }
     queue.shrink();
     assert_eq!(ceiling.used_bytes(), 0);
     assert!(push(&mut queue, 7, b"again"));
-    assert_eq!(queue.next().map(|next| next.position), Some(100));
+    assert_eq!(queue.next().map(|next| position(&next)), Some(at(100)));
+}
+
+/// A queue with a log beside it, and everything that was ever promised or done.
+struct World {
+    queue: RouteQueue<u32>,
+    ack_at: AckAt,
+    /// By sequence number - 1.
+    pushed: Vec<Vec<u8>>,
+    /// What the writer was given, in order, and how much of it is settled.
+    log: Vec<Owned>,
+    settled: usize,
+    /// What the reader of the log says that the route has.
+    after: Position,
+    flying: Vec<(u64, u64)>,
+    proven: Vec<bool>,
+    released: Vec<u32>,
+    /// The highest record that Kafka got so far.
+    first_seen: u64,
+    last_of_round: u64,
+}
+
+impl World {
+    fn new(ack_at: AckAt) -> Self {
+        Self {
+            queue: queue(1, &Ceiling::new(64 * 1024)),
+            ack_at,
+            pushed: Vec::new(),
+            log: Vec::new(),
+            settled: 0,
+            after: at(0),
+            flying: Vec::new(),
+            proven: Vec::new(),
+            released: Vec::new(),
+            first_seen: 0,
+            last_of_round: 0,
+        }
+    }
+
+    fn push(&mut self, len: usize) {
+        let number = u32::try_from(self.pushed.len()).unwrap();
+        let payload: Vec<u8> = (0..len).map(|at| at.to_le_bytes()[0] ^ number.to_le_bytes()[0]).collect();
+        if push(&mut self.queue, number, &payload) {
+            self.pushed.push(payload);
+            self.proven.push(false);
+        }
+    }
+
+    fn hand_over(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some(next) = self.queue.next() else { break };
+            let seq = position(&next).seq;
+            let payload = match &next {
+                Next::Fresh(queued) => queued.payload.to_vec(),
+                Next::Logged(logged) => {
+                    assert_eq!(logged.frame().key, Some(&b"device"[..]));
+                    logged.frame().payload.to_vec()
+                }
+            };
+            assert_eq!(payload, self.pushed[usize::try_from(seq - 1).unwrap()], "{seq}");
+            assert_eq!(seq, self.last_of_round + 1, "a round has no gap and no step back");
+            assert!(seq <= self.first_seen + 1, "first occurrences are in order");
+            self.first_seen = self.first_seen.max(seq);
+            self.last_of_round = seq;
+            self.flying.push((seq, self.queue.next_number()));
+            self.queue.handed_over();
+        }
+        self.after = self.after.max(self.queue.handed());
+    }
+
+    fn report(&mut self, which: usize, completed: Completed) {
+        let (seq, number) = self.flying.swap_remove(which);
+        self.proven[usize::try_from(seq - 1).unwrap()] |= completed == Completed::Proven;
+        let Self { queue, released, .. } = self;
+        let reported = queue.complete(number, completed, self.ack_at, |ack| released.push(ack));
+        if reported.again > 0 {
+            assert!(self.flying.is_empty(), "handed over again while others are outstanding");
+            self.after = self.queue.done();
+            self.last_of_round = self.queue.done().seq;
+        }
+    }
+
+    fn submit(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some(queued) = self.queue.next_to_submit() else { break };
+            let route = RouteId { shard: 1, topic: TopicId(0), partition: 0 };
+            let owned = Owned::of(&queued, route, EPOCH);
+            let position = owned.frame().position;
+            assert!(self.log.last().is_none_or(|last| last.frame().position < position), "out of order");
+            self.log.push(owned);
+            self.queue.submitted();
+        }
+    }
+
+    fn settle(&mut self, count: usize) {
+        self.settled = (self.settled + count).min(self.log.len());
+        if let Some(last) = self.settled.checked_sub(1) {
+            let seq = self.log[last].frame().position.seq;
+            let Self { queue, released, .. } = self;
+            queue.stored(seq, self.ack_at, |ack| released.push(ack));
+        }
+    }
+
+    /// The reader gives the next records that are wanted, from what is durable.
+    fn read(&mut self, count: usize) {
+        for _ in 0..count {
+            let wanted = |owned: &&Owned| owned.frame().position > self.after;
+            let Some(owned) = self.log[..self.settled].iter().find(wanted) else { break };
+            let stored = Stored { lane: LaneId(0), gateway: GatewayId([0; 16]), frame: owned.frame() };
+            self.after = owned.frame().position;
+            self.queue.give_back(Logged::new(&stored));
+        }
+    }
+
+    fn check(&self) {
+        let released = u32::try_from(self.released.len()).unwrap();
+        assert!(self.released.iter().copied().eq(0..released), "released out of order");
+        let durable = self.log[..self.settled].last().map_or(0, |owned| owned.frame().position.seq);
+        for number in &self.released {
+            let (proven, stored) = (self.proven[*number as usize], u64::from(*number) < durable);
+            let may = match self.ack_at {
+                AckAt::First => proven || stored,
+                AckAt::Kafka => proven,
+                AckAt::Disk => stored,
+            };
+            assert!(may, "{number} was acknowledged too early");
+        }
+        assert!(self.queue.memory.is_counted());
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +265,9 @@ enum Step {
     Push(usize),
     HandOver(usize),
     Report { which: prop::sample::Index, proven: bool },
+    Submit(usize),
+    Settle(usize),
+    Read(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -110,62 +276,112 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1usize..8).prop_map(Step::HandOver),
         4 => (any::<prop::sample::Index>(), prop::bool::weighted(0.9))
             .prop_map(|(which, proven)| Step::Report { which, proven }),
+        1 => (1usize..6).prop_map(Step::Submit),
+        1 => (1usize..6).prop_map(Step::Settle),
+        2 => (1usize..4).prop_map(Step::Read),
     ]
 }
 
 proptest! {
     #[test]
-    fn the_queue_keeps_order_bytes_and_promises(steps in prop::collection::vec(step(), 1..400)) {
-        let ceiling = Ceiling::new(64 * 1024);
-        let mut queue = RouteQueue::new(5, &ceiling);
-        // What was pushed, by position - 5; what is outstanding; which were proven at least once.
-        let (mut pushed, mut flying, mut proven) = (Vec::<Vec<u8>>::new(), Vec::<u64>::new(), Vec::<bool>::new());
-        let mut released = Vec::new();
+    fn from_memory_or_from_the_log_nothing_is_lost_reordered_or_promised_too_early(
+        steps in prop::collection::vec(step(), 1..400),
+        ack_at in prop::sample::select(vec![AckAt::First, AckAt::Kafka, AckAt::Disk]),
+        with_log: bool
+    ) {
+        let with_log = with_log || ack_at == AckAt::Disk;
+        let mut world = World::new(ack_at);
         for step in steps {
             match step {
-                Step::Push(len) => {
-                    let number = u32::try_from(pushed.len()).unwrap();
-                    let payload: Vec<u8> = (0..len).map(|at| at.to_le_bytes()[0] ^ number.to_le_bytes()[0]).collect();
-                    if push(&mut queue, number, &payload) {
-                        pushed.push(payload);
-                        proven.push(false);
-                    }
+                Step::Push(len) => world.push(len),
+                Step::HandOver(count) => world.hand_over(count),
+                Step::Report { which, proven } if !world.flying.is_empty() => {
+                    let completed = if proven { Completed::Proven } else { Completed::Unproven };
+                    world.report(which.index(world.flying.len()), completed);
                 }
-                Step::HandOver(count) => {
-                    for _ in 0..count {
-                        let Some(next) = queue.next() else { break };
-                        let index = usize::try_from(next.position - 5).unwrap();
-                        prop_assert_eq!(next.payload, &pushed[index][..]);
-                        prop_assert_eq!((next.client_id, next.topic, next.key), (&b"device"[..], &b"a/b"[..], &b"device"[..]));
-                        prop_assert!(!flying.contains(&next.position), "handed over while outstanding");
-                        flying.push(next.position);
-                        queue.handed_over();
-                    }
-                }
-                Step::Report { which, proven: is_proven } => {
-                    if flying.is_empty() {
-                        continue;
-                    }
-                    let position = flying.swap_remove(which.index(flying.len()));
-                    proven[usize::try_from(position - 5).unwrap()] |= is_proven;
-                    let completed = if is_proven { Completed::Proven } else { Completed::Unproven };
-                    let again = queue.complete(position, completed, |ack| released.push(ack));
-                    prop_assert!(again == 0 || flying.is_empty(), "handed over again while others are outstanding");
-                }
+                Step::Submit(count) if with_log => world.submit(count),
+                Step::Settle(count) => world.settle(count),
+                Step::Read(count) => world.read(count),
+                Step::Report { .. } | Step::Submit(_) => {}
             }
-            prop_assert!(released.iter().copied().eq(0..u32::try_from(released.len()).unwrap()), "released out of order");
-            prop_assert!(released.iter().all(|number| proven[*number as usize]), "acknowledged without proof");
-            prop_assert_eq!(queue.tail(), 5 + pushed.len() as u64);
-            prop_assert_eq!(queue.live_bytes, queue.records.iter().map(Meta::len).sum::<usize>());
-            prop_assert_eq!(queue.done(), 5 + released.len() as u64);
+            world.check();
         }
-        // Whatever happened: proving everything from here on empties the queue.
-        for _ in 0..3 {
-            for position in std::mem::take(&mut flying).into_iter().chain(hand_over_all(&mut queue)) {
-                queue.complete(position, Completed::Proven, |ack| released.push(ack));
+        // Whatever happened: with a disk that writes and a Kafka that proves, everything ends.
+        for _ in 0..4 {
+            if with_log {
+                world.submit(usize::MAX);
+            }
+            world.settle(usize::MAX / 2);
+            world.read(usize::MAX);
+            world.hand_over(usize::MAX);
+            while !world.flying.is_empty() {
+                world.report(0, Completed::Proven);
             }
         }
-        prop_assert!(queue.is_empty());
-        prop_assert_eq!(released.len(), pushed.len());
+        world.check();
+        prop_assert!(world.queue.is_empty());
+        prop_assert_eq!(world.released.len(), world.pushed.len());
+        prop_assert_eq!(world.queue.done().seq, world.pushed.len() as u64);
+    }
+}
+
+#[test]
+fn what_an_earlier_run_has_left_goes_first_and_positions_rise_across_runs() {
+    let mut queue = queue(1, &Ceiling::new(1 << 20));
+    let old = |seq| Position { epoch: EPOCH - 1, seq };
+    queue.resume(old(5), old(7));
+    assert!(push(&mut queue, 0, b"new"));
+    assert!(queue.next().is_none(), "it waits for what is in the log");
+    for seq in [6, 7] {
+        let frame = tidegate_spool::Frame {
+            shard: 1,
+            topic: TopicId(0),
+            partition: 0,
+            position: old(seq),
+            time_unix_ms: 0,
+            uptime_ms: 0,
+            lifetime_s: 0,
+            flags: tidegate_spool::Flags::NONE,
+            key: None,
+            headers: b"",
+            payload: b"old",
+        };
+        queue.give_back(Logged::new(&Stored { lane: LaneId(0), gateway: GatewayId([0; 16]), frame }));
+    }
+    let mut order = Vec::new();
+    let mut numbers = Vec::new();
+    while let Some(next) = queue.next() {
+        order.push(position(&next));
+        numbers.push(queue.next_number());
+        queue.handed_over();
+    }
+    assert_eq!(order, [old(6), old(7), at(1)]);
+    let mut released = Vec::new();
+    let mut logged_bytes = Vec::new();
+    for number in numbers {
+        let reported = queue.complete(number, Completed::Proven, AckAt::First, |ack| released.push(ack));
+        logged_bytes.push(reported.logged_bytes > 0);
+    }
+    assert_eq!((released, queue.is_empty()), (vec![0], true));
+    assert_eq!(logged_bytes, [true, true, false], "the log wants to know of its own only");
+}
+
+#[test]
+fn a_record_that_kafka_refuses_is_at_hand_at_once_or_the_next_time() {
+    let mut queue = queue(1, &Ceiling::new(1 << 20));
+    let route = RouteId { shard: 1, topic: TopicId(0), partition: 0 };
+    assert!(push(&mut queue, 0, b"poison"));
+    hand_over_all(&mut queue);
+    let refused = queue.refused(0, route).unwrap();
+    assert_eq!((refused.frame().position, refused.frame().payload), (at(1), &b"poison"[..]));
+    // It leaves memory, and its instance fails: it comes again from the log, which does not keep what it gave.
+    let stored = Stored { lane: LaneId(0), gateway: GatewayId([0; 16]), frame: refused.frame() };
+    queue.submitted();
+    queue.stored(1, AckAt::First, |_| ());
+    for again in [true, false] {
+        queue.complete(queue.next_number() - 1, Completed::Unproven, AckAt::First, |_| ());
+        queue.give_back(Logged::new(&stored));
+        queue.handed_over();
+        assert_eq!(queue.refused(queue.next_number() - 1, route).is_none(), again);
     }
 }

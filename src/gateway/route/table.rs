@@ -1,16 +1,19 @@
 //! The routes of one worker: made on first use, freed when they have been empty for a while.
 //!
-//! Owns which queues there are and which of them wait for room in a partition's window. Kafka itself is a
-//! closure here, so that all of this is tested without one.
+//! Owns which queues there are, which of them wait for room in a partition's window, and which are BEHIND. Kafka itself
+//! is a closure here, so that all of this is tested without one.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_core::route::{Mode, relieve};
 use tidegate_core::time::Timestamp;
+use tidegate_spool::Position;
 
-use super::queue::{Queued, RouteQueue};
+use super::queue::{Next, RouteQueue};
 use super::router::StreamId;
+use super::turns::Turns;
 use crate::ceiling::Ceiling;
 
 /// An empty route is freed after this long: a device that sends every few seconds keeps its route, and one that
@@ -27,7 +30,7 @@ pub(crate) struct RouteKey {
 }
 
 /// Index of a route in its table; valid while the route has records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RouteId(u32);
 
 /// Why a record could not be handed over now.
@@ -39,12 +42,26 @@ pub(crate) enum Wait {
     Everything,
 }
 
+/// One record to hand over, and the number that its report must name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn<'a> {
+    pub(crate) route: RouteId,
+    pub(crate) key: RouteKey,
+    pub(crate) number: u64,
+    pub(crate) next: Next<'a>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Route<A> {
     pub(crate) key: RouteKey,
     pub(crate) queue: RouteQueue<A>,
+    pub(crate) mode: Mode,
+    /// The reader of the log knows it.
+    pub(crate) is_read: bool,
     /// It is in a waiting list.
     waits: bool,
+    /// It is in the list of those that are read from the log and went on.
+    went_on: bool,
     last_used: Timestamp,
 }
 
@@ -55,22 +72,31 @@ pub(crate) struct RouteTable<A> {
     routes: Vec<Option<Route<A>>>,
     free: Vec<RouteId>,
     /// Routes with records to hand over, per partition that refused one, in turn.
-    waiting: BTreeMap<(StreamId, u32), VecDeque<RouteId>>,
+    waiting: BTreeMap<(StreamId, u32), Turns<RouteId>>,
+    /// Routes that the reader of the log knows and that handed something over: it wants to be told.
+    went_on: Vec<RouteId>,
     /// Where sequence numbers go on when a freed route is made again, per shard and stream: at the highest
     /// number of all freed ones, so that none is used twice.
     next_sequence: HashMap<(u8, StreamId), u64>,
     ceiling: Arc<Ceiling>,
+    epoch: u32,
+    /// Every record goes to the disk.
+    always_behind: bool,
 }
 
 impl<A: Copy> RouteTable<A> {
-    pub(crate) fn new(ceiling: &Arc<Ceiling>) -> Self {
+    /// Returns an empty table of the run `epoch`. `always_behind`: no route is ever DIRECT.
+    pub(crate) fn new(ceiling: &Arc<Ceiling>, epoch: u32, always_behind: bool) -> Self {
         Self {
             by_key: HashMap::new(),
             routes: Vec::new(),
             free: Vec::new(),
             waiting: BTreeMap::new(),
+            went_on: Vec::new(),
             next_sequence: HashMap::new(),
             ceiling: Arc::clone(ceiling),
+            epoch,
+            always_behind,
         }
     }
 
@@ -80,9 +106,11 @@ impl<A: Copy> RouteTable<A> {
             self.get_mut(id).last_used = now;
             return id;
         }
-        let first = self.next_sequence.get(&(key.shard, key.stream)).copied().unwrap_or(1);
-        let queue = RouteQueue::new(first, &self.ceiling);
-        let route = Some(Route { key, queue, waits: false, last_used: now });
+        let seq = self.next_sequence.get(&(key.shard, key.stream)).copied().unwrap_or(1);
+        let queue = RouteQueue::new(Position { epoch: self.epoch, seq }, &self.ceiling);
+        let mode = if self.always_behind { Mode::Behind { since: now } } else { Mode::Direct };
+        let route =
+            Some(Route { key, queue, mode, is_read: false, waits: false, went_on: false, last_used: now });
         let id = if let Some(id) = self.free.pop() {
             self.routes[id.0 as usize] = route;
             id
@@ -94,8 +122,33 @@ impl<A: Copy> RouteTable<A> {
         id
     }
 
+    /// Makes the route of records that an earlier run has left in the log, behind `done`, up to `last`.
+    pub(crate) fn resume(
+        &mut self,
+        key: RouteKey,
+        done: Position,
+        last: Position,
+        now: Timestamp,
+    ) -> RouteId {
+        let id = self.open(key, now);
+        let route = self.get_mut(id);
+        route.queue.resume(done, last);
+        route.mode = Mode::Behind { since: now };
+        route.is_read = true;
+        id
+    }
+
     pub(crate) fn queue(&mut self, id: RouteId) -> &mut RouteQueue<A> {
         &mut self.get_mut(id).queue
+    }
+
+    pub(crate) fn get_mut(&mut self, id: RouteId) -> &mut Route<A> {
+        self.routes[id.0 as usize].as_mut().expect("ids are of routes that were opened and not freed since")
+    }
+
+    /// Returns a route that may have been freed meanwhile.
+    pub(crate) fn find(&mut self, id: RouteId) -> Option<&mut Route<A>> {
+        self.routes.get_mut(id.0 as usize)?.as_mut()
     }
 
     pub(crate) fn key(&self, id: RouteId) -> RouteKey {
@@ -110,37 +163,37 @@ impl<A: Copy> RouteTable<A> {
     pub(crate) fn hand_over(
         &mut self,
         id: RouteId,
-        mut hand_over: impl FnMut(RouteId, RouteKey, &Queued<'_>) -> Result<(), Wait>,
+        mut hand_over: impl FnMut(&Turn<'_>) -> Result<(), Wait>,
     ) -> Result<(), Wait> {
         if self.get_mut(id).waits {
             return Ok(());
         }
-        let ended = drain(id, self.get_mut(id), &mut hand_over);
+        let route = self.routes[id.0 as usize].as_mut().expect("it was looked at just now");
+        let ended = drain(id, route, usize::MAX, &mut self.went_on, &mut hand_over);
         if ended.is_err() {
-            let key = self.get_mut(id).key;
-            self.get_mut(id).waits = true;
-            self.waiting.entry((key.stream, key.partition)).or_default().push_back(id);
+            route.waits = true;
+            let turns = self.waiting.entry((route.key.stream, route.key.partition)).or_default();
+            turns.push(id, route.mode.is_behind());
         }
-        ended
+        ended.map(|_| ())
     }
 
     /// Lets the routes that wait try again, each partition's in turn.
-    pub(crate) fn hand_over_waiting(
-        &mut self,
-        mut hand_over: impl FnMut(RouteId, RouteKey, &Queued<'_>) -> Result<(), Wait>,
-    ) {
-        let routes = &mut self.routes;
+    pub(crate) fn hand_over_waiting(&mut self, mut hand_over: impl FnMut(&Turn<'_>) -> Result<(), Wait>) {
+        let Self { routes, waiting, went_on, .. } = self;
         let mut stopped = false;
-        self.waiting.retain(|_, turns| {
-            while !stopped && let Some(id) = turns.pop_front() {
+        waiting.retain(|_, turns| {
+            while !stopped && let Some((id, limit)) = turns.next() {
                 let route = routes[id.0 as usize].as_mut().expect("a route that waits has records");
-                match drain(id, route, &mut hand_over) {
-                    Ok(()) => route.waits = false,
-                    Err(wait) => {
-                        turns.push_back(id);
-                        stopped = wait == Wait::Everything;
-                        break;
-                    }
+                let ended = drain(id, route, limit, went_on, &mut hand_over);
+                if ended == Ok(true) {
+                    route.waits = false;
+                    continue;
+                }
+                turns.push(id, route.mode.is_behind());
+                if let Err(wait) = ended {
+                    stopped = wait == Wait::Everything;
+                    break;
                 }
             }
             !turns.is_empty()
@@ -152,27 +205,86 @@ impl<A: Copy> RouteTable<A> {
         !self.waiting.is_empty()
     }
 
-    /// Frees routes that have been empty for long, and memory that empty ones no longer need.
-    pub(crate) fn sweep(&mut self, now: Timestamp) {
+    /// Returns a route that the reader of the log knows and that has handed something over since that was last asked.
+    pub(crate) fn next_that_went_on(&mut self) -> Option<RouteId> {
+        while let Some(id) = self.went_on.pop() {
+            if let Some(route) = self.find(id) {
+                route.went_on = false;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Looks at all routes: `after` is the age from which on a record says that Kafka is slow, `None` if nobody is judged
+    /// this time; `excess` are the bytes by which the memory of all routes is too full; `disk_full` says whether a
+    /// route's disk takes nothing more. Tells `turned` who changed.
+    pub(crate) fn judge(
+        &mut self,
+        after: Option<Duration>,
+        excess: usize,
+        now: Timestamp,
+        disk_full: impl Fn(RouteKey) -> bool,
+        mut turned: impl FnMut(RouteId, Mode),
+    ) {
+        let mut heavy = Vec::new();
+        for (slot, route) in (0u32..).zip(&mut self.routes) {
+            let Some(route) = route else { continue };
+            let seen = route.queue.seen(disk_full(route.key));
+            let mode = route.mode.judged(seen, after, now);
+            if mode != route.mode && !(self.always_behind && mode == Mode::Direct) {
+                route.mode = mode;
+                turned(RouteId(slot), mode);
+            }
+            if excess > 0
+                && route.mode == Mode::Direct
+                && let Some(oldest) = seen.oldest
+            {
+                heavy.push((oldest, route.queue.memory_bytes(), RouteId(slot)));
+            }
+        }
+        relieve(&mut heavy, excess);
+        for (_, _, id) in heavy {
+            self.get_mut(id).mode = Mode::Behind { since: now };
+            turned(id, self.get_mut(id).mode);
+        }
+    }
+
+    /// Returns all routes, to do something with each.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (RouteId, &mut Route<A>)> {
+        (0u32..).zip(&mut self.routes).filter_map(|(slot, route)| Some((RouteId(slot), route.as_mut()?)))
+    }
+
+    /// Frees routes that have been empty for long, and memory that empty ones no longer need. Tells `freed` of those
+    /// that the reader of the log knew.
+    pub(crate) fn sweep(&mut self, now: Timestamp, mut freed: impl FnMut(RouteKey)) {
         for (slot, place) in (0u32..).zip(&mut self.routes) {
             let Some(route) = place.as_mut().filter(|route| route.queue.is_empty() && !route.waits) else {
                 continue;
             };
             route.queue.shrink();
-            if now.since(route.last_used) < FREE_AFTER {
+            if now.since(route.last_used) < FREE_AFTER || route.queue.is_in_flight() {
                 continue;
             }
             let next = self.next_sequence.entry((route.key.shard, route.key.stream)).or_insert(1);
             *next = (*next).max(route.queue.tail());
+            if route.is_read {
+                freed(route.key);
+            }
             self.by_key.remove(&route.key);
             self.free.push(RouteId(slot));
             *place = None;
         }
     }
 
-    /// Returns how many records are not yet done.
+    /// Returns how many records are in memory: neither done nor safe otherwise.
     pub(crate) fn records(&self) -> u64 {
-        self.routes.iter().flatten().map(|route| route.queue.tail() - route.queue.done()).sum()
+        self.routes.iter().flatten().map(|route| route.queue.in_memory()).sum()
+    }
+
+    /// Returns true if a record was handed over and is not known to be in Kafka.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.routes.iter().flatten().any(|route| route.queue.is_in_flight())
     }
 
     /// Returns how many routes there are.
@@ -180,99 +292,39 @@ impl<A: Copy> RouteTable<A> {
         self.by_key.len()
     }
 
-    fn get_mut(&mut self, id: RouteId) -> &mut Route<A> {
-        self.routes[id.0 as usize].as_mut().expect("ids are of routes that were opened and not freed since")
+    /// Returns how many routes are BEHIND.
+    pub(crate) fn behind(&self) -> usize {
+        self.routes.iter().flatten().filter(|route| route.mode.is_behind()).count()
     }
 }
 
+/// Hands over at most `limit` records; returns whether that were all there are to hand over now.
 fn drain<A: Copy>(
     id: RouteId,
     route: &mut Route<A>,
-    hand_over: &mut impl FnMut(RouteId, RouteKey, &Queued<'_>) -> Result<(), Wait>,
-) -> Result<(), Wait> {
-    while let Some(next) = route.queue.next() {
-        hand_over(id, route.key, &next)?;
+    limit: usize,
+    went_on: &mut Vec<RouteId>,
+    hand_over: &mut impl FnMut(&Turn<'_>) -> Result<(), Wait>,
+) -> Result<bool, Wait> {
+    let mut count = 0;
+    let ended = loop {
+        let Some(next) = route.queue.next() else { break Ok(true) };
+        if count >= limit {
+            break Ok(false);
+        }
+        let turn = Turn { route: id, key: route.key, number: route.queue.next_number(), next };
+        if let Err(wait) = hand_over(&turn) {
+            break Err(wait);
+        }
         route.queue.handed_over();
+        count += 1;
+    };
+    if count > 0 && route.is_read && !std::mem::replace(&mut route.went_on, true) {
+        went_on.push(id);
     }
-    Ok(())
+    ended
 }
 
 #[cfg(test)]
-mod tests {
-    use tidegate_core::time::UnixMillis;
-
-    use super::super::queue::{Completed, NewRecord};
-    use super::super::router::HeaderSet;
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_000);
-
-    fn key(shard: u8, partition: u32) -> RouteKey {
-        RouteKey { shard, stream: StreamId(0), partition }
-    }
-
-    fn push(table: &mut RouteTable<u32>, key: RouteKey, now: Timestamp) -> RouteId {
-        let id = table.open(key, now);
-        assert!(table.queue(id).reserve(3));
-        let (headers, received) = (HeaderSet::default(), UnixMillis(0));
-        let record =
-            NewRecord { client_id: "d", topic: "t", payload: b"x", key: (0, 1), received, headers, ack: 0 };
-        table.queue(id).push(&record);
-        id
-    }
-
-    #[test]
-    fn routes_that_wait_take_turns_and_a_full_partition_does_not_stop_others() {
-        let mut table = RouteTable::new(&Ceiling::new(1 << 20));
-        for (shard, partition) in [(1, 0), (2, 0), (3, 1)] {
-            let id = push(&mut table, key(shard, partition), NOW);
-            assert_eq!(table.hand_over(id, |_, _, _| Err(Wait::Partition)), Err(Wait::Partition));
-            push(&mut table, key(shard, partition), NOW);
-            assert_eq!(table.hand_over(id, |_, _, _| panic!("it waits")), Ok(()));
-        }
-        // One record per partition and turn.
-        let mut order = Vec::new();
-        while table.anyone_waits() {
-            let mut room = [1, 1];
-            table.hand_over_waiting(|_, key, _| {
-                let room = &mut room[key.partition as usize];
-                if *room == 0 {
-                    return Err(Wait::Partition);
-                }
-                *room -= 1;
-                order.push((key.partition, key.shard));
-                Ok(())
-            });
-        }
-        let of = |partition| {
-            order.iter().filter(|(of, _)| *of == partition).map(|(_, shard)| *shard).collect::<Vec<_>>()
-        };
-        assert_eq!(of(0), [1, 2, 1, 2]);
-        assert_eq!(of(1), [3, 3]);
-    }
-
-    #[test]
-    fn a_route_made_again_never_repeats_a_sequence_number() {
-        let mut table = RouteTable::new(&Ceiling::new(1 << 20));
-        let mut now = NOW;
-        let mut last = 0;
-        for round in 0..3 {
-            let id = push(&mut table, key(1, round % 2), now);
-            let mut position = 0;
-            table
-                .hand_over(id, |_, _, record| {
-                    position = record.position;
-                    Ok(())
-                })
-                .unwrap();
-            assert!(position > last, "{position} after {last}");
-            last = position;
-            table.sweep(now + FREE_AFTER);
-            assert_eq!(table.len(), 1, "it has an outstanding record");
-            table.queue(id).complete(position, Completed::Proven, |_| ());
-            now = now + FREE_AFTER;
-            table.sweep(now);
-            assert_eq!((table.len(), table.records()), (0, 0));
-        }
-    }
-}
+#[path = "table_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! Named scenarios: real sockets, the mock cluster of librdkafka behind.
 
 mod hostile;
+mod spooled;
 mod support;
 
 use std::time::{Duration, Instant};

@@ -125,8 +125,8 @@ impl Card {
     fn new(connect: &Connect<'_>, shared: &Shared, number: u64) -> Self {
         let assigned = connect.client_id.is_empty();
         let client_id: Box<str> = if assigned {
-            // The run is in the gateway's identity, so the id is unique over restarts.
-            format!("{}-{number}", shared.identity.gateway).into()
+            // The run is in it, so the id is unique over restarts.
+            format!("{}-{number}", shared.identity.run).into()
         } else {
             connect.client_id.into()
         };

@@ -10,7 +10,7 @@ use tidegate_core::admission::{Asked, Bucket, ClassId, Demand, Limit, Outcome, S
 use tidegate_core::time::Timestamp;
 use tidegate_mqtt::AckSlot;
 
-use super::pipeline::{Pipeline, Sender};
+use super::pipeline::{Pipeline, Room, Sender};
 use super::slab::ConnectionId;
 use crate::hold::HoldQueue;
 use crate::message::Message;
@@ -66,8 +66,14 @@ impl Intake {
         Self { id, client_id, client_hash, bucket, demand, class, shard, hold: None, last: None }
     }
 
-    /// Takes a message that was just decoded.
-    pub(crate) fn offer(&mut self, message: &Message<'_>, pipeline: &mut Pipeline, now: Timestamp) -> Taken {
+    /// Takes a message that was just decoded. `may_refuse`: its sender's MQTT has words for a refusal.
+    pub(crate) fn offer(
+        &mut self,
+        message: &Message<'_>,
+        may_refuse: bool,
+        pipeline: &mut Pipeline,
+        now: Timestamp,
+    ) -> Taken {
         pipeline.counters.received.add(1);
         self.demand.arrived(second(now));
         let Some((class, target)) = self.find(message.topic, pipeline) else {
@@ -86,8 +92,16 @@ impl Intake {
         let others_wait = held > 0;
         let within_limit = self.bucket.ready_at(limit) <= now;
         // The queue is only asked when nothing else is in the way: asking may make it grow.
-        let route =
-            if others_wait || !within_limit { None } else { pipeline.room(target, &sender, message, now) };
+        let room = if others_wait || !within_limit {
+            Room::Full
+        } else {
+            pipeline.room(target, &sender, message, now)
+        };
+        if room == Room::Shed || (room == Room::Rejected && (may_refuse || message.ack.is_none())) {
+            shed(pipeline, class, stream, ShedReason::SpoolFull);
+            return Taken::Refused(message.ack, ShedReason::SpoolFull);
+        }
+        let route = if let Room::Open(route) = room { Some(route) } else { None };
         let asked = Asked {
             fire_and_forget: message.ack.is_none(),
             others_wait,
@@ -119,11 +133,17 @@ impl Intake {
             if ready > now {
                 return Some(ready);
             }
-            let Some(route) = pipeline.room(target, &sender, &message, now) else {
-                return Some(now + QUEUE_RETRY);
-            };
-            bucket.try_take(limit, now);
-            pipeline.admit(route, target, &sender, &message, now);
+            match pipeline.room(target, &sender, &message, now) {
+                Room::Open(route) => {
+                    bucket.try_take(limit, now);
+                    pipeline.admit(route, target, &sender, &message, now);
+                }
+                Room::Shed | Room::Rejected if message.ack.is_none() => {
+                    shed(pipeline, class, pipeline.shared.router.stream(target), ShedReason::SpoolFull);
+                }
+                // What waits already is not refused any more: it will be its turn.
+                Room::Full | Room::Shed | Room::Rejected => return Some(now + QUEUE_RETRY),
+            }
             hold.pop();
         }
         None

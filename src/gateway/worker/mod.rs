@@ -69,7 +69,7 @@ impl Worker {
             index,
             shared: Arc::clone(shared),
             counters: Arc::clone(counters),
-            pipeline: Pipeline::new(shared, counters, port),
+            pipeline: Pipeline::new(index, shared, counters, port),
             connections: Slab::new(),
             by_client: HashMap::new(),
             devices: DeviceBuckets::new(PARKED_BUCKETS),
@@ -122,10 +122,23 @@ impl Worker {
         polled.map_or(Poll::Ready(()), |()| Poll::Pending)
     }
 
-    /// Takes Kafka's reports and lets out the PUBACKs that they release, one write per connection.
-    fn on_reports(&mut self) {
+    /// Takes what Kafka and the disk have said, and lets out the PUBACKs that it releases.
+    fn on_news(&mut self) {
         let now = (self.shared.clock)();
-        self.pipeline.take_reports(&mut self.confirmed, now);
+        self.pipeline.take_news(&mut self.confirmed, now);
+        self.let_out(now);
+    }
+
+    /// The same, and judges the routes afterwards: none may look slow for want of a look.
+    fn judge(&mut self) {
+        let now = (self.shared.clock)();
+        self.pipeline.take_news(&mut self.confirmed, now);
+        self.pipeline.judge(&mut self.confirmed, now);
+        self.let_out(now);
+    }
+
+    /// Lets out the PUBACKs of what was confirmed, one write per connection.
+    fn let_out(&mut self, now: Timestamp) {
         let mut confirmed = std::mem::take(&mut self.confirmed);
         for target in confirmed.drain(..) {
             // Whoever is gone sends the message again to its next connection.
@@ -186,6 +199,7 @@ impl Worker {
     /// The server must not send anything after DISCONNECT [MQTT-3.14.4-1], so 0x8B comes after the last PUBACK.
     fn begin_stop(&mut self, now: Timestamp) {
         self.stopping = true;
+        self.pipeline.stop_reading_all();
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get_mut(id) {
                 connection.stop_reading(&self.pipeline);
@@ -208,7 +222,9 @@ impl Worker {
 
     /// Returns true if nothing is left to wait for.
     fn is_done(&self) -> bool {
-        self.connections.len() == 0 && self.pipeline.routes.records() == 0
+        self.connections.len() == 0
+            && self.pipeline.routes.records() == 0
+            && !self.pipeline.routes.is_in_flight()
     }
 }
 
@@ -243,7 +259,7 @@ impl Drop for FailOnPanic<'_> {
 }
 
 /// Wakes of a worker, from any thread.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Bell(Arc<Notify>);
 
 impl Bell {

@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use super::{Arrival, Bell, Shelf, Worker, door};
 use crate::Error;
 use crate::shared::Shared;
+use crate::spool::Resumed;
 use crate::stats::Counters;
 
 /// What a worker is made of; moved to its thread.
@@ -27,7 +28,14 @@ pub(crate) struct Seed {
     /// The same listening socket as every worker's: whoever is idle takes the next connection, and a worker that is
     /// busy or stuck strands nobody in a queue of its own, as it would with `SO_REUSEPORT`.
     pub(crate) listener: std::net::TcpListener,
+    /// What an earlier run has left in the log for this worker's routes.
+    pub(crate) resumed: Vec<Resumed>,
 }
+
+/// How long a stopping gateway waits for its disk: a commit takes milliseconds, and one above ten seconds is DISK-DOWN.
+const STORE_TIME: Duration = Duration::from_secs(5);
+/// How often a stopping worker looks whether it is done; its other tasks go on between.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Records that the worker gave up at the deadline; unacknowledged, so the devices' to send again.
 pub(crate) type GivenUp = u64;
@@ -58,20 +66,22 @@ fn run(seed: Seed) -> Result<GivenUp, Error> {
 }
 
 async fn work(seed: Seed) -> Result<GivenUp, Error> {
-    let Seed { index, shared, counters, port, bell, inbox, listener } = seed;
+    let Seed { index, shared, counters, port, bell, inbox, listener, resumed } = seed;
     let listener = TcpListener::from_std(listener).map_err(Error::system("listening"))?;
-    let worker: Shelf = Rc::new(RefCell::new(Worker::new(index, &shared, &counters, port)));
+    let mut worker = Worker::new(index, &shared, &counters, port);
+    worker.pipeline.resume(&resumed, (shared.clock)());
+    let worker: Shelf = Rc::new(RefCell::new(worker));
     let accepting = tokio::task::spawn_local(door::accept(Rc::clone(&worker), listener));
     let tasks = [
         tokio::task::spawn_local(take_arrivals(Rc::clone(&worker), inbox)),
-        tokio::task::spawn_local(take_reports(Rc::clone(&worker), bell)),
+        tokio::task::spawn_local(take_news(Rc::clone(&worker), bell)),
         tokio::task::spawn_local(keep_time(Rc::clone(&worker))),
     ];
-    let [arrivals, reports, time] = tasks;
+    let [arrivals, news, time] = tasks;
     tokio::select! {
         // The door closes by itself only when the gateway stops.
         _ = arrivals => return Err(Error::Died("a worker's inbox")),
-        _ = reports => return Err(Error::Died("a worker's report task")),
+        _ = news => return Err(Error::Died("a worker's report task")),
         _ = time => return Err(Error::Died("a worker's timer task")),
         ended = accepting => {
             if ended.is_err() || !shared.stop.is_cancelled() {
@@ -84,15 +94,22 @@ async fn work(seed: Seed) -> Result<GivenUp, Error> {
     Ok(left)
 }
 
-/// Waits for Kafka's reports of what was taken in, within the deadline.
+/// Waits for Kafka's reports of what was taken in, within the deadline, and lets the disk have the rest.
 async fn drain(worker: &Shelf, shared: &Shared) {
     let start = (shared.clock)();
     worker.borrow_mut().begin_stop(start);
     let deadline = if shared.has_failed() { Duration::ZERO } else { shared.drain };
     while !worker.borrow().is_done() && (shared.clock)().since(start) < deadline {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
-    worker.borrow_mut().close_all((shared.clock)());
+    let start = (shared.clock)();
+    worker.borrow_mut().pipeline.stow_all(start);
+    while worker.borrow().pipeline.is_stowing() && (shared.clock)().since(start) < STORE_TIME {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    let mut worker = worker.borrow_mut();
+    worker.on_news();
+    worker.close_all((shared.clock)());
 }
 
 async fn take_arrivals(worker: Shelf, mut inbox: mpsc::Receiver<Arrival>) {
@@ -101,10 +118,10 @@ async fn take_arrivals(worker: Shelf, mut inbox: mpsc::Receiver<Arrival>) {
     }
 }
 
-async fn take_reports(worker: Shelf, bell: Bell) {
+async fn take_news(worker: Shelf, bell: Bell) {
     loop {
         bell.rung().await;
-        worker.borrow_mut().on_reports();
+        worker.borrow_mut().on_news();
     }
 }
 

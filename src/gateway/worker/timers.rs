@@ -74,7 +74,9 @@ impl Worker {
     /// Returns when [`Self::on_time`] is due, and remembers it.
     pub(super) fn next_timer(&mut self) -> Timestamp {
         let timers = &mut self.timers;
-        let dues = [timers.keep_alive.next_due(), timers.pace.next_due(), self.pipeline.retry_at()];
+        let pipeline = &self.pipeline;
+        let dues =
+            [timers.keep_alive.next_due(), timers.pace.next_due(), pipeline.retry_at(), pipeline.judge_at()];
         timers.armed = dues.into_iter().flatten().fold(timers.housekeeping, Timestamp::min);
         timers.armed
     }
@@ -82,6 +84,9 @@ impl Worker {
     pub(super) fn on_time(&mut self, now: Timestamp) {
         if self.pipeline.retry_at().is_some_and(|due| due <= now) {
             self.pipeline.hand_over_waiting(now);
+        }
+        if self.pipeline.judge_at().is_some_and(|due| due <= now) {
+            self.judge();
         }
         let mut fired = std::mem::take(&mut self.timers.fired_pace);
         self.timers.pace.advance(now, &mut fired);
@@ -121,7 +126,7 @@ impl Worker {
     }
 
     fn keep_house(&mut self, now: Timestamp) {
-        self.pipeline.routes.sweep(now);
+        self.pipeline.sweep(now);
         self.devices.sweep(now);
         if let Some(error) = self.shared.delivery.fatal() {
             self.shared.fail(crate::Error::Fatal(error));
@@ -129,6 +134,7 @@ impl Worker {
         let counters = &self.counters;
         counters.queued_records.set(self.pipeline.routes.records());
         counters.routes.set(self.pipeline.routes.len() as u64);
+        counters.routes_behind.set(self.pipeline.routes.behind() as u64);
         counters.forgotten_buckets.set(self.devices.forgotten());
         counters.forgotten_sessions.set(self.sessions.forgotten());
         self.measure(now);

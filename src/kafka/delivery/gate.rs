@@ -17,11 +17,23 @@ use super::window;
 /// COLD again after this long without a proven report: brokers forget producers that are idle.
 pub const COLD_AFTER: Duration = Duration::from_hours(1);
 
+/// How long a partition that refused a record for good takes one at a time, so that it refuses that record alone.
+const CAREFUL_FOR: Duration = Duration::from_secs(10);
+
 /// Why a record does not go through now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shut {
     Window,
     Cold,
+}
+
+/// How a record went through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Others may be in its request.
+    WithOthers,
+    /// No other is outstanding in its partition until it has its report: a refusal is of this record.
+    Alone,
 }
 
 /// A run of reports of one partition.
@@ -42,6 +54,8 @@ pub(super) struct Gate {
     load: AtomicU64,
     proven_at_nanos: AtomicU64,
     reported_at_nanos: AtomicU64,
+    /// Until then as if COLD.
+    careful_until_nanos: AtomicU64,
     window_bytes: AtomicU32,
     /// Progress of the round, see [`window::progress`].
     round_bytes: AtomicU32,
@@ -56,6 +70,7 @@ impl Gate {
             load: AtomicU64::new(0),
             proven_at_nanos: AtomicU64::new(0),
             reported_at_nanos: AtomicU64::new(0),
+            careful_until_nanos: AtomicU64::new(0),
             window_bytes: AtomicU32::new(window::START_BYTES),
             round_bytes: AtomicU32::new(0),
             starved: AtomicBool::new(false),
@@ -64,7 +79,7 @@ impl Gate {
     }
 
     /// Lets one record of `bytes` through, or registers `worker` to be woken.
-    pub(super) fn take_or_wait(&self, bytes: u32, worker: usize, now: Timestamp) -> Result<(), Shut> {
+    pub(super) fn take_or_wait(&self, bytes: u32, worker: usize, now: Timestamp) -> Result<Taken, Shut> {
         self.take(bytes, now).or_else(|_| {
             self.waiters.register(worker);
             // Room may have appeared before the registration was seen. A bit left behind costs one idle wake-up.
@@ -72,11 +87,12 @@ impl Gate {
         })
     }
 
-    fn take(&self, bytes: u32, now: Timestamp) -> Result<(), Shut> {
+    fn take(&self, bytes: u32, now: Timestamp) -> Result<Taken, Shut> {
         let mut word = self.load.load(Ordering::Acquire);
         loop {
             let load = Load(word);
-            if load.records() > 0 && !self.is_warm(load, now) {
+            let is_warm = self.is_warm(load, now);
+            if load.records() > 0 && !is_warm {
                 return Err(Shut::Cold);
             }
             if !window::fits(self.window_bytes.load(Ordering::Relaxed), load.records(), load.bytes(), bytes) {
@@ -85,7 +101,7 @@ impl Gate {
             }
             let next = word + Load::of(1, bytes);
             match self.load.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(if is_warm { Taken::WithOthers } else { Taken::Alone }),
                 Err(changed) => word = changed,
             }
         }
@@ -94,6 +110,11 @@ impl Gate {
     /// The partition vanished: should it come back, the new one does not know this producer.
     pub(super) fn chill(&self) {
         self.load.fetch_and(!Load::WARM, Ordering::AcqRel);
+    }
+
+    /// The partition refused a record for good.
+    pub(super) fn be_careful(&self, now: Timestamp) {
+        self.careful_until_nanos.store((now + CAREFUL_FOR).as_nanos(), Ordering::Relaxed);
     }
 
     /// Takes back a hand-over that librdkafka refused; returns the workers to wake.
@@ -171,7 +192,8 @@ impl Gate {
 
     fn is_warm(&self, load: Load, now: Timestamp) -> bool {
         let proven_at = Timestamp::from_nanos(self.proven_at_nanos.load(Ordering::Relaxed));
-        load.is_warm() && now.since(proven_at) < COLD_AFTER
+        let careful = now.as_nanos() < self.careful_until_nanos.load(Ordering::Relaxed);
+        load.is_warm() && now.since(proven_at) < COLD_AFTER && !careful
     }
 }
 

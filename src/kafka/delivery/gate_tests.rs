@@ -26,7 +26,7 @@ fn fill(gate: &Gate, bytes: u32, now: Timestamp) -> Reported {
 #[test]
 fn a_cold_partition_has_one_record_outstanding_over_all_workers() {
     let (gate, pool) = (Gate::new(), Pool::new(0));
-    assert_eq!(gate.take_or_wait(300, 0, NOW), Ok(()));
+    assert_eq!(gate.take_or_wait(300, 0, NOW), Ok(Taken::Alone));
     assert_eq!(gate.take_or_wait(300, 1, NOW), Err(Shut::Cold));
     assert_eq!(gate.take_or_wait(300, 0, NOW), Err(Shut::Cold));
     assert_eq!(gate.report(proven(1, 300), &pool, NOW), 0b11, "both refused workers are woken");
@@ -42,7 +42,7 @@ fn an_unproven_or_failed_report_makes_the_partition_cold_again() {
     assert_eq!(gate.take_or_wait(300, 0, NOW), Err(Shut::Cold), "63 are outstanding");
     let unproven = Reported { records: 63, bytes: 63 * 300, proven: true, unproven: true };
     gate.report(unproven, &pool, NOW);
-    assert_eq!(gate.take_or_wait(300, 0, NOW), Ok(()), "nothing is outstanding: one may go");
+    assert_eq!(gate.take_or_wait(300, 0, NOW), Ok(Taken::Alone), "nothing is outstanding: one may go");
     assert_eq!(gate.take_or_wait(300, 0, NOW), Err(Shut::Cold));
 }
 
@@ -51,7 +51,7 @@ fn a_partition_without_a_proven_report_for_an_hour_is_cold() {
     let pool = Pool::new(0);
     let gate = warm_gate(&pool);
     let later = NOW + COLD_AFTER;
-    assert_eq!(gate.take_or_wait(300, 0, later), Ok(()));
+    assert_eq!(gate.take_or_wait(300, 0, later), Ok(Taken::Alone));
     assert_eq!(gate.take_or_wait(300, 0, later), Err(Shut::Cold));
     gate.report(proven(1, 300), &pool, later);
     assert_eq!(fill(&gate, 300, later).records, 64);
@@ -64,7 +64,7 @@ fn a_full_window_wakes_the_refused_worker_when_a_report_makes_room() {
     fill(&gate, 300, NOW);
     assert_eq!(gate.take_or_wait(300, 5, NOW), Err(Shut::Window));
     assert_eq!(gate.report(proven(1, 300), &pool, NOW), 1 << 5 | 1 << 1);
-    assert_eq!(gate.take_or_wait(300, 5, NOW), Ok(()));
+    assert_eq!(gate.take_or_wait(300, 5, NOW), Ok(Taken::WithOthers));
     assert_eq!(gate.report(proven(1, 300), &pool, NOW), 0, "nobody waits any more");
 }
 
@@ -144,4 +144,17 @@ fn workers_that_fill_and_report_at_once_leave_nothing_behind() {
     });
     assert_eq!((gate.outstanding().records(), gate.outstanding().bytes()), (0, 0));
     assert!((1000..=4000).contains(&most.into_inner()));
+}
+
+#[test]
+fn a_partition_that_refused_a_record_takes_one_at_a_time_for_a_while() {
+    let (gate, pool) = (Gate::new(), Pool::new(0));
+    gate.take_or_wait(300, 0, NOW).unwrap();
+    gate.report(proven(1, 300), &pool, NOW);
+    gate.be_careful(NOW);
+    assert_eq!(gate.take_or_wait(300, 0, NOW), Ok(Taken::Alone));
+    assert_eq!(gate.take_or_wait(300, 0, NOW), Err(Shut::Cold));
+    gate.report(proven(1, 300), &pool, NOW);
+    let later = NOW + CAREFUL_FOR;
+    assert_eq!(gate.take_or_wait(300, 0, later), Ok(Taken::WithOthers));
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns one idempotent librdkafka producer per lane, the windows and temperature of every partition, and the way of a
 //! report to the worker that waits for it. librdkafka is not taken at its word: only a success with an offset that a
-//! broker named is [`Outcome::Delivered`]. Does not know devices, acknowledgements or the spool; what was refused or
+//! broker named is [`Outcome::Delivered`], and an instance that failed is replaced as a whole. Does not know devices, acknowledgements or the spool; what was refused or
 //! unproven stays with the caller.
 //!
 //! A worker's loop: wait for its [`Wake`], [`Port::completions`], then [`Port::hand_over`] what waits.
@@ -18,6 +18,7 @@ mod pool;
 mod port;
 mod proof;
 mod reporter;
+mod retire;
 mod settings;
 mod shared;
 mod stats;
@@ -29,8 +30,8 @@ mod types;
 mod waiters;
 mod window;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_core::time::Timestamp;
@@ -47,7 +48,6 @@ pub use window::{
     MAX_BYTES as WINDOW_MAX_BYTES, START_BYTES as WINDOW_START_BYTES, START_RECORDS as WINDOW_START_RECORDS,
 };
 
-use crate::native;
 use reporter::Reporter;
 use shared::{Lane, Shared, Worker};
 
@@ -85,15 +85,7 @@ pub fn start(settings: &Settings, wakes: Vec<Wake>) -> Result<(Arc<Delivery>, Ve
 }
 
 fn open_lane(settings: &Settings, name: &str) -> Result<Lane, Error> {
-    let config = settings.client_config(name)?;
-    let producer =
-        native::Producer::new(&config).map_err(|reason| Error::Client { lane: name.to_owned(), reason })?;
-    Ok(Lane {
-        name: name.to_owned(),
-        producer: Arc::new(producer),
-        closed: AtomicBool::new(false),
-        fatal: OnceLock::new(),
-    })
+    Lane::open(name, settings.client_config(name)?, settings.retire_failed)
 }
 
 impl Delivery {
@@ -127,8 +119,10 @@ impl Delivery {
     /// Blocks: not for a worker. Returns false if records were given up; Kafka may have them nevertheless. The producers
     /// end with the last [`Port`].
     pub fn stop(&self, timeout: Duration) -> bool {
+        // Before the lanes close: a new instance looks here after it has opened its lane.
+        self.shared.stopping.store(true, Ordering::SeqCst);
         for lane in &self.shared.lanes {
-            lane.closed.store(true, Ordering::Release);
+            lane.closed.store(true, Ordering::SeqCst);
         }
         let reporters = std::mem::take(&mut *self.reporters.lock().unwrap_or_else(PoisonError::into_inner));
         if reporters.is_empty() {
@@ -136,13 +130,18 @@ impl Delivery {
         }
         // All lanes at once: the time is for them together.
         let complete = std::thread::scope(|scope| {
-            let flushes: Vec<_> =
-                self.shared.lanes.iter().map(|lane| scope.spawn(|| lane.producer.flush(timeout))).collect();
+            let flushes: Vec<_> = self
+                .shared
+                .lanes
+                .iter()
+                .map(|lane| scope.spawn(|| lane.instance().producer.flush(timeout)))
+                .collect();
             flushes.into_iter().all(|flush| flush.join().unwrap_or(false))
         });
         for lane in &self.shared.lanes {
-            lane.producer.purge();
-            lane.producer.flush(PURGE_TIMEOUT);
+            let producer = lane.instance().producer;
+            producer.purge();
+            producer.flush(PURGE_TIMEOUT);
         }
         for reporter in reporters {
             reporter.stop(&self.shared);

@@ -3,13 +3,13 @@
 //! Owns the worker's credits and what it must remember of each outstanding record. One thread uses it; nothing here is
 //! locked and nothing allocates per record.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use rdkafka::types::RDKafkaErrorCode;
 use tidegate_core::time::Timestamp;
 
-use super::gate::{Gate, Reported, Shut};
+use super::gate::{Gate, Reported, Shut, Taken};
 use super::opaque::Opaque;
 use super::settings::RECORD_OVERHEAD_BYTES;
 use super::shared::{Shared, Verdict, Worker};
@@ -38,11 +38,23 @@ struct Slot {
     bytes: u32,
     partition: u32,
     topic: TopicId,
+    /// Number of the producer instance that took it.
+    instance: u32,
+    /// Nothing else of its partition was outstanding.
+    alone: bool,
 }
 
 impl Port {
     pub(super) fn new(shared: Arc<Shared>, worker: usize, credits: u32, max_record_bytes: u32) -> Self {
-        let empty = Slot { generation: None, tag: 0, bytes: 0, partition: 0, topic: TopicId(0) };
+        let empty = Slot {
+            generation: None,
+            tag: 0,
+            bytes: 0,
+            partition: 0,
+            topic: TopicId(0),
+            instance: 0,
+            alone: false,
+        };
         Self {
             shared,
             worker,
@@ -86,13 +98,14 @@ impl Port {
             .gates
             .get(record.partition as usize)
             .ok_or(Refusal::Unknown(RDKafkaErrorCode::UnknownPartition))?;
+        let native = topic.native.read().unwrap_or_else(PoisonError::into_inner);
         if self.shared.lanes[topic.lane].closed.load(Ordering::Acquire) {
             return Err(Refusal::Closed);
         }
         let bytes = size_of_record(record).filter(|bytes| *bytes <= self.max_record_bytes);
         let bytes = bytes.ok_or(Refusal::TooLarge)?;
         let slot = *self.free.last().ok_or(Refusal::Credits)?;
-        gate.take_or_wait(bytes, self.worker, now).map_err(|shut| match shut {
+        let taken = gate.take_or_wait(bytes, self.worker, now).map_err(|shut| match shut {
             Shut::Window => Refusal::Window,
             Shut::Cold => Refusal::Cold,
         })?;
@@ -105,7 +118,7 @@ impl Port {
             timestamp_ms: record.timestamp.0,
             opaque: Opaque { worker: self.worker, slot, generation }.pack(),
         };
-        if let Err(code) = topic.native.produce(&outgoing) {
+        if let Err(code) = native.1.produce(&outgoing) {
             let refusal = refusal_of(code);
             match refusal {
                 Refusal::Unknown(RDKafkaErrorCode::UnknownPartition) => gate.chill(),
@@ -124,6 +137,8 @@ impl Port {
             bytes,
             partition: record.partition,
             topic: record.topic,
+            instance: native.0,
+            alone: taken == Taken::Alone,
         };
         self.shared.workers[self.worker].counters.handed_over_bytes.add(bytes.into());
         Ok(Generation(generation))
@@ -157,6 +172,7 @@ impl Port {
                 topic: slot.topic,
                 partition: slot.partition,
                 outcome,
+                alone: slot.alone,
             });
         }
         run.end(&self.shared, self.worker, now);
@@ -175,6 +191,8 @@ impl Port {
 struct Run {
     place: Option<(TopicId, u32)>,
     reported: Reported,
+    /// One was refused for good.
+    refused: bool,
 }
 
 impl Run {
@@ -186,7 +204,10 @@ impl Run {
         }
         self.reported.records += 1;
         self.reported.bytes += slot.bytes;
-        let proven = matches!(outcome, Outcome::Delivered { .. });
+        // What an earlier instance has proven does not make the partition warm for this one.
+        let current = shared.topic(slot.topic).map(|topic| shared.lanes[topic.lane].number());
+        let proven = matches!(outcome, Outcome::Delivered { .. }) && current == Some(slot.instance);
+        self.refused |= matches!(outcome, Outcome::Failed(Class::Drop, _));
         self.reported.proven |= proven;
         self.reported.unproven |= !proven;
     }
@@ -195,6 +216,9 @@ impl Run {
         let gate =
             self.place.and_then(|(topic, partition)| shared.topic(topic)?.gates.get(partition as usize));
         if let Some(gate) = gate {
+            if self.refused {
+                gate.be_careful(now);
+            }
             let waiting = gate.report(self.reported, &shared.pool, now);
             // This worker is awake and tries again by itself.
             shared.ring(waiting & !(1 << worker));

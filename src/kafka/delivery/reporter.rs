@@ -12,7 +12,8 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::Error;
 use super::opaque::Opaque;
 use super::proof::Proof;
-use super::shared::{Report, Shared, Verdict};
+use super::retire::retire;
+use super::shared::{Instance, Report, Shared, Verdict};
 use crate::native;
 
 /// How long one wait for events lasts; a stop interrupts it.
@@ -43,17 +44,18 @@ impl Reporter {
     /// Ends the thread; what was not served by then stays in librdkafka.
     pub(super) fn stop(self, shared: &Shared) {
         self.stop.store(true, Ordering::Release);
-        shared.lanes[self.lane].producer.interrupt();
+        shared.lanes[self.lane].instance().producer.interrupt();
         // It ends by itself or by a panic, which `Watch` has recorded.
         let _ = self.thread.join();
     }
 }
 
-fn serve(shared: &Shared, lane: usize, stop: &AtomicBool) {
+fn serve(shared: &Arc<Shared>, lane: usize, stop: &AtomicBool) {
     let watch = Watch { shared, lane };
     while !stop.load(Ordering::Acquire) {
-        let mut batch = Batch { shared, lane, proof: Proof::default(), touched: 0 };
-        shared.lanes[lane].producer.serve(WAIT, &mut batch);
+        let Instance { number, producer } = shared.lanes[lane].instance();
+        let mut batch = Batch { shared, lane, number, proof: Proof::default(), touched: 0 };
+        producer.serve(WAIT, &mut batch);
         shared.ring(batch.touched);
     }
     std::mem::forget(watch);
@@ -74,8 +76,10 @@ impl Drop for Watch<'_> {
 
 /// One event of librdkafka: the reports of a batch, or an error.
 struct Batch<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     lane: usize,
+    /// Number of the instance whose event it is.
+    number: u32,
     proof: Proof,
     /// Workers that got a report.
     touched: u64,
@@ -83,9 +87,21 @@ struct Batch<'a> {
 
 impl native::Listener for Batch<'_> {
     fn report(&mut self, report: native::Report) {
+        let lane = &self.shared.lanes[self.lane];
         let verdict = match report.error {
-            Some(code) => Verdict::Failed(code),
+            Some(code) => {
+                if lane.retires {
+                    retire(
+                        self.shared,
+                        self.lane,
+                        self.number,
+                        &format!("a record was refused with {code:?}"),
+                    );
+                }
+                Verdict::Failed(code)
+            }
             None if self.proof.judge(report.topic, report.partition, report.offset) => {
+                lane.has_proven.store(true, Ordering::Relaxed);
                 Verdict::Delivered(report.offset)
             }
             None => Verdict::Unproven,
@@ -100,9 +116,16 @@ impl native::Listener for Batch<'_> {
 
     fn error(&mut self, code: RDKafkaErrorCode, reason: &str) {
         let lane = &self.shared.lanes[self.lane];
-        if let Some((code, reason)) = lane.producer.fatal() {
-            lane.fail(Some(code), reason);
-            self.touched = u64::MAX;
+        let instance = lane.instance();
+        // An event of an instance that was replaced meanwhile says nothing about the new one.
+        let fatal = (instance.number == self.number).then(|| instance.producer.fatal()).flatten();
+        if let Some((code, reason)) = fatal {
+            if lane.retires {
+                retire(self.shared, self.lane, self.number, &format!("{code:?}: {reason}"));
+            } else {
+                lane.fail(Some(code), reason);
+                self.touched = u64::MAX;
+            }
         } else {
             tracing::warn!(lane = lane.name, ?code, reason, "producer error");
         }

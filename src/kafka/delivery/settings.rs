@@ -42,6 +42,9 @@ pub struct Settings {
     pub max_record_bytes: u32,
     /// What the windows of all partitions may grow into, beyond the start window that each is guaranteed.
     pub shared_window_bytes: u64,
+    /// A failed report or a fatal error replaces the lane's producer by a new one, instead of ending the lane. For callers
+    /// that hand everything over again from their oldest unproven record.
+    pub retire_failed: bool,
     /// librdkafka settings of the operator (security, compression, ...); see [`Settings::check`].
     pub overrides: BTreeMap<String, String>,
 }
@@ -123,6 +126,7 @@ impl Settings {
             credits_per_worker: 8192,
             max_record_bytes: MAX_RECORD_BYTES,
             shared_window_bytes: SHARED_WINDOW_BYTES,
+            retire_failed: false,
             overrides: BTreeMap::new(),
         }
     }

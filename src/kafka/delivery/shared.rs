@@ -2,11 +2,12 @@
 //!
 //! No lock on the way of a record: topics are only added, and rings are lock-free.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
+use rdkafka::ClientConfig;
 use rdkafka::types::RDKafkaErrorCode;
 use tidegate_core::time::Timestamp;
 
@@ -48,17 +49,35 @@ pub(super) struct Worker {
 /// One class: a producer of its own, so that a fatal error ends one class only.
 pub(super) struct Lane {
     pub(super) name: String,
-    pub(super) producer: Arc<native::Producer>,
-    /// Nothing is handed over any more.
+    pub(super) config: ClientConfig,
+    /// A failed instance is replaced; otherwise it ends the lane.
+    pub(super) retires: bool,
+    instance: RwLock<Instance>,
+    /// Number of the instance that records go to.
+    number: AtomicU32,
+    /// The instance has proven a delivery.
+    pub(super) has_proven: AtomicBool,
+    /// Pause before the next instance.
+    pub(super) backoff: Mutex<Duration>,
+    /// Nothing is handed over: for good, or until the next instance is there.
     pub(super) closed: AtomicBool,
     pub(super) fatal: OnceLock<FatalError>,
+}
+
+/// One librdkafka producer of a lane, and its number.
+#[derive(Clone)]
+pub(super) struct Instance {
+    pub(super) number: u32,
+    pub(super) producer: Arc<native::Producer>,
 }
 
 /// One topic on one lane.
 pub(super) struct Topic {
     pub(super) lane: usize,
-    name: String,
-    pub(super) native: native::Topic,
+    pub(super) name: String,
+    /// With the number of the instance that it is of. Read from the look at `Lane::closed` until librdkafka has the
+    /// record: whoever closes the lane and has then written here knows that no hand-over is under way.
+    pub(super) native: RwLock<(u32, native::Topic)>,
     /// One per partition; the count is latched when the topic is opened.
     pub(super) gates: Box<[Gate]>,
 }
@@ -73,6 +92,9 @@ pub(super) struct Shared {
     /// What the pool began with.
     pool_bytes: u64,
     reclaim_at_nanos: AtomicU64,
+    /// No lane opens any more.
+    pub(super) stopping: AtomicBool,
+    pub(super) retired: AtomicU64,
 }
 
 impl Worker {
@@ -94,6 +116,38 @@ impl Worker {
 }
 
 impl Lane {
+    pub(super) fn open(name: &str, config: ClientConfig, retires: bool) -> Result<Self, Error> {
+        let producer = native::Producer::new(&config)
+            .map_err(|reason| Error::Client { lane: name.to_owned(), reason })?;
+        Ok(Self {
+            name: name.to_owned(),
+            config,
+            retires,
+            instance: RwLock::new(Instance { number: 0, producer: Arc::new(producer) }),
+            number: AtomicU32::new(0),
+            has_proven: AtomicBool::new(false),
+            backoff: Mutex::new(Duration::ZERO),
+            closed: AtomicBool::new(false),
+            fatal: OnceLock::new(),
+        })
+    }
+
+    /// Returns the instance that records go to.
+    pub(super) fn instance(&self) -> Instance {
+        self.instance.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns its number.
+    pub(super) fn number(&self) -> u32 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// Makes another instance the one that records go to, once the lane is opened.
+    pub(super) fn set_instance(&self, instance: Instance) {
+        self.number.store(instance.number, Ordering::Release);
+        *self.instance.write().unwrap_or_else(PoisonError::into_inner) = instance;
+    }
+
     /// Records the first fatal error and ends hand-over; later ones are consequences of it.
     pub(super) fn fail(&self, code: Option<RDKafkaErrorCode>, reason: String) {
         let error = FatalError { lane: self.name.clone(), code, reason };
@@ -114,6 +168,8 @@ impl Shared {
             pool: Pool::new(pool_bytes),
             pool_bytes,
             reclaim_at_nanos: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            retired: AtomicU64::new(0),
         }
     }
 
@@ -121,7 +177,7 @@ impl Shared {
         self.topics.get(usize::from(id.0))?.get()
     }
 
-    fn topics(&self) -> impl Iterator<Item = &Topic> {
+    pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.iter().map_while(OnceLock::get)
     }
 
@@ -150,7 +206,8 @@ impl Shared {
         }
         let place =
             self.topics.get(*opened).ok_or_else(|| refused(format!("already {TOPICS_MAX} topics open")))?;
-        let native = native::Topic::open(&lane.producer, name).map_err(refused)?;
+        let Instance { number, producer } = lane.instance();
+        let native = RwLock::new((number, native::Topic::open(&producer, name).map_err(refused)?));
         let gates = (0..partitions).map(|_| Gate::new()).collect();
         let id = u16::try_from(*opened).map_err(|_| refused(format!("already {TOPICS_MAX} topics open")))?;
         // The lock is held and `opened` counts what was set: the place is empty.
@@ -199,6 +256,7 @@ impl Shared {
             sum.partitions += 1;
             sum.partitions_cold += u64::from(gate.is_cold(now));
         }
+        sum.instances_retired = self.retired.load(Ordering::Relaxed);
         sum.shared_window_bytes_used = self.pool_bytes.saturating_sub(self.pool.free_bytes());
         sum
     }

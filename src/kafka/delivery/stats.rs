@@ -77,6 +77,8 @@ pub struct Stats {
     pub partitions: u64,
     /// Partitions that are cold now.
     pub partitions_cold: u64,
+    /// Producer instances that failed and were replaced, or are about to be.
+    pub instances_retired: u64,
     /// Bytes that windows have borrowed beyond their start.
     pub shared_window_bytes_used: u64,
 }

@@ -32,6 +32,15 @@ impl Bench {
     }
 
     fn with(workers: usize, credits: u32, overrides: &[(&str, &str)]) -> Self {
+        Self::changed(workers, credits, overrides, |_| ())
+    }
+
+    fn changed(
+        workers: usize,
+        credits: u32,
+        overrides: &[(&str, &str)],
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let cluster = MockCluster::new(1, Duration::ZERO).unwrap();
         cluster.get().create_topic("t", 4, 1).unwrap();
         let mut settings = Settings::new(cluster.get().bootstrap_servers(), "test", vec!["sensor".into()]);
@@ -40,6 +49,7 @@ impl Bench {
         // One at a time, so that what is injected meets the request it is meant for.
         settings.overrides.insert("max.in.flight".into(), "1".into());
         settings.overrides.extend(overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+        change(&mut settings);
         let (wakes, bells) = (0..workers)
             .map(|_| {
                 let (ring, bell) = sync_channel(1);
@@ -333,6 +343,42 @@ fn a_fatal_error_is_named_wakes_the_workers_and_closes_the_lane() {
     let mut outcomes = Vec::new();
     bench.ports[0].completions(NOW, |completion| outcomes.push(completion.outcome));
     assert!(matches!(outcomes[..], [Outcome::Failed(..)]), "{outcomes:?}");
+}
+
+#[test]
+fn a_failed_instance_is_replaced_and_the_next_begins_cold() {
+    let mut bench = Bench::changed(1, 8, &[], |settings| settings.retire_failed = true);
+    bench.warm(0);
+    bench.warm(1);
+    bench.inject(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
+    for tag in 1..=3 {
+        bench.hand_over(0, 0, tag).unwrap();
+    }
+    let reports = bench.wait_for(0, 3);
+    let failed = |report: &Completion| matches!(report.outcome, Outcome::Failed(..));
+    assert!(reports.iter().all(failed), "each has its report: {reports:?}");
+    assert_eq!(bench.hand_over(0, 1, 4), Err(Refusal::Closed), "until the next instance is there");
+    while bench.hand_over(0, 1, 4).is_err() {
+        bench.bells[0].recv_timeout(DEADLINE).expect("the worker is woken");
+        bench.ports[0].completions(NOW, |completion| panic!("{completion:?}"));
+    }
+    assert_eq!(bench.hand_over(0, 1, 5), Err(Refusal::Cold), "the new instance is unknown there");
+    delivered(&bench.wait_for(0, 1)[0]);
+    bench.hand_over(0, 0, 1).unwrap();
+    delivered(&bench.wait_for(0, 1)[0]);
+    assert_eq!((bench.delivery.fatal(), bench.delivery.stats(NOW).instances_retired), (None, 1));
+    assert!(bench.delivery.stop(DEADLINE));
+}
+
+#[test]
+fn a_stop_ends_a_lane_that_is_about_to_get_a_new_instance() {
+    let mut bench = Bench::changed(1, 8, &[], |settings| settings.retire_failed = true);
+    bench.warm(0);
+    bench.inject(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
+    bench.hand_over(0, 0, 1).unwrap();
+    bench.wait_for(0, 1);
+    bench.delivery.stop(Duration::ZERO);
+    assert_eq!(bench.hand_over(0, 0, 2), Err(Refusal::Closed));
 }
 
 #[test]

@@ -71,6 +71,8 @@ pub struct Completion {
     pub partition: u32,
     /// The report.
     pub outcome: Outcome,
+    /// No other record of its partition was outstanding: a refusal is of this record.
+    pub alone: bool,
 }
 
 /// What a delivery report proves.

@@ -17,6 +17,7 @@ use crate::format::identity::Identity;
 use crate::ids::{GatewayId, LaneId, SHARDS};
 use crate::settings::Settings;
 pub use report::{Finding, LaneReport, Report};
+pub use survey::COMPANION;
 pub(crate) use survey::{Survey, SurveyedLane, survey};
 
 /// What recovery is given from outside.

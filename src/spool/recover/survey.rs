@@ -19,6 +19,8 @@ use crate::topics::Topics;
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// The file that says that the spool is open (see `RealDisk`).
 const LOCK: &str = "lock";
+/// A file that whoever has the spool open may keep beside it.
+pub const COMPANION: &str = "partitions.json";
 
 /// A spool as it lies on the disk.
 #[derive(Debug)]
@@ -71,7 +73,9 @@ pub(crate) fn survey<D: Disk>(disk: &D, lanes: &[String]) -> io::Result<Survey> 
         if name.ends_with(UNFINISHED) {
             findings.push(Finding::Leftover(name.clone()));
             leftovers.push(name);
-        } else if !lanes.contains(&name) && ![IDENTITY, CURSOR, LOCK, BALLAST].contains(&name.as_str()) {
+        } else if !lanes.contains(&name)
+            && ![IDENTITY, CURSOR, LOCK, BALLAST, COMPANION].contains(&name.as_str())
+        {
             let holds_log = disk
                 .names(&name)
                 .is_ok_and(|names| names.iter().any(|name| SegmentId::from_file_name(name).is_some()));

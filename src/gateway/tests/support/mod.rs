@@ -5,6 +5,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU16;
+use std::path::Path;
+use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tidegate_core::time::UnixMillis;
+use tidegate_core::time::{Clock, UnixMillis};
 use tidegate_core::wire::GatewayReport;
 use tidegate_gateway::config::{RawKafka, RawSettings};
 use tidegate_gateway::{Error, Resources, Stats, Summary, run};
@@ -30,11 +32,35 @@ pub(crate) const TOPIC: &str = "telemetry-sensor";
 pub(crate) const PARTITIONS: i32 = 4;
 const CLASSES: [&str; 3] = ["alarm", "gateway", "sensor"];
 
+pub(crate) type Kafka = Rc<MockCluster<'static, DefaultProducerContext>>;
+
+/// Returns a mock cluster of one broker, with the topics of all classes.
+pub(crate) fn kafka() -> Kafka {
+    let kafka = MockCluster::new(1).unwrap();
+    for class in CLASSES {
+        kafka.create_topic(&format!("telemetry-{class}"), PARTITIONS, 1).unwrap();
+    }
+    Rc::new(kafka)
+}
+
+/// Gives a gateway a small spool in `dir`: a lane counts as full from 5 MiB on.
+pub(crate) fn small_spool(raw: &mut RawSettings, dir: &Path) {
+    raw.limits.queue_bytes = Some(1 << 20);
+    raw.spool.dir = Some(dir.to_owned());
+    raw.spool.segment_bytes = Some(1 << 20);
+    raw.spool.free_floor_bytes = Some(0);
+    raw.spool.dead_letter_bytes = Some(8 << 20);
+    for class in CLASSES {
+        raw.classes.entry(class.to_owned()).or_default().spool_bytes = Some(8 << 20);
+    }
+}
+
 pub(crate) struct Gateway {
-    pub(crate) kafka: MockCluster<'static, DefaultProducerContext>,
+    pub(crate) kafka: Kafka,
     pub(crate) stats: Stats,
     pub(crate) registry: Registry,
     address: SocketAddr,
+    admin: SocketAddr,
     shutdown: CancellationToken,
     thread: Option<JoinHandle<Result<Summary, Error>>>,
 }
@@ -46,10 +72,16 @@ impl Gateway {
     }
 
     pub(crate) fn start_with(change: impl FnOnce(&mut RawSettings), unix_clock: fn() -> UnixMillis) -> Self {
-        let kafka = MockCluster::new(1).unwrap();
-        for class in CLASSES {
-            kafka.create_topic(&format!("telemetry-{class}"), PARTITIONS, 1).unwrap();
-        }
+        Self::start_on(&kafka(), change, clock::monotonic, unix_clock)
+    }
+
+    /// Starts a gateway on a cluster that is there already.
+    pub(crate) fn start_on(
+        kafka: &Kafka,
+        change: impl FnOnce(&mut RawSettings),
+        clock: Clock,
+        unix_clock: fn() -> UnixMillis,
+    ) -> Self {
         let servers = Some(kafka.bootstrap_servers());
         let mut raw = RawSettings {
             kafka: RawKafka { bootstrap_servers: servers, ..RawKafka::default() },
@@ -62,14 +94,16 @@ impl Gateway {
         let settings = raw.try_into().unwrap_or_else(|problem| panic!("{problem:?}"));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let admin_listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let admin = admin_listener.local_addr().unwrap();
         let (stats, registry, shutdown) = (Stats::default(), Registry::new(), CancellationToken::new());
         let resources = Resources {
             settings,
             listener,
-            admin: None,
+            admin: Some(admin_listener),
             registry: registry.clone(),
             stats: stats.clone(),
-            clock: clock::monotonic,
+            clock,
             unix_clock,
         };
         let stop = shutdown.clone();
@@ -77,7 +111,7 @@ impl Gateway {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(run(resources, stop))
         });
-        Self { kafka, stats, registry, address, shutdown, thread: Some(thread) }
+        Self { kafka: Rc::clone(kafka), stats, registry, address, admin, shutdown, thread: Some(thread) }
     }
 
     pub(crate) fn dial(&self, version: Version) -> Client {
@@ -115,6 +149,30 @@ impl Gateway {
             text.lines().find(|line| line.strip_prefix(sample).is_some_and(|rest| rest.starts_with(' ')));
         let line = line.unwrap_or_else(|| panic!("no {sample} in\n{text}"));
         line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Waits until a metric is as it should be.
+    pub(crate) fn wait_for(&self, sample: &str, is_right: impl Fn(u64) -> bool) {
+        for _ in 0..PATIENCE.as_millis() / 20 {
+            let text = self.registry.encode();
+            let line = text.lines().find(|line| line.starts_with(&format!("{sample} ")));
+            if line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).is_some_and(&is_right) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{sample} is never right in\n{}", self.registry.encode());
+    }
+
+    /// Returns what the admin HTTP answers: the status line and the body.
+    pub(crate) fn get(&self, path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
     }
 
     /// Returns the first `count` records of a topic.

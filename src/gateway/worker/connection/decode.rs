@@ -16,6 +16,7 @@ impl Connection {
     pub(super) fn decode(&mut self, bytes: &[u8], desk: &mut Desk<'_>) -> Result<usize, Ended> {
         let received = (desk.pipeline.shared.unix_clock)();
         let mut used = 0;
+        let may_refuse = self.protocol.version() == Version::V5;
         self.reading = Reading::On;
         loop {
             let rest = &bytes[used..];
@@ -39,7 +40,7 @@ impl Connection {
                     let message =
                         Message { topic, payload, ack, dup: publish.dup, retain: publish.retain, received };
                     let held = self.intake.held();
-                    let taken = self.intake.offer(&message, desk.pipeline, desk.now);
+                    let taken = self.intake.offer(&message, may_refuse, desk.pipeline, desk.now);
                     match taken {
                         Taken::Done if ack.is_some() && self.intake.held() == held => self.in_flight += 1,
                         Taken::Done => {}

@@ -3,6 +3,8 @@
 //! Owns names, help and labels. Labels come from closed sets: reasons, and the classes and Kafka topics of the
 //! settings; never a device.
 
+mod spool;
+
 use std::sync::{Arc, OnceLock};
 
 use prometheus::core::{Collector, Desc};
@@ -35,8 +37,7 @@ impl Metrics {
     /// If one of their names is taken.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let source = Arc::default();
-        let descs = FAMILIES
-            .iter()
+        let descs = families()
             .map(|family| {
                 let labels = family.labels.iter().map(|&label| label.to_owned()).collect();
                 Desc::new(
@@ -71,7 +72,7 @@ impl Collector for Sums {
         let Some(source) = self.source.get() else {
             return Vec::new();
         };
-        FAMILIES.iter().flat_map(|family| family.collect(source)).collect()
+        families().flat_map(|family| family.collect(source)).collect()
     }
 }
 
@@ -152,6 +153,10 @@ macro_rules! process {
     };
 }
 
+fn families() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().chain(spool::FAMILIES)
+}
+
 const FAMILIES: &[Family] = &[
     plain!("tidegate_gateway_accepted_connections_total", "Connections that the system accepted.", |c| c
         .accepted
@@ -214,7 +219,7 @@ const FAMILIES: &[Family] = &[
     },
     stream!(
         "tidegate_gateway_handed_again_messages_total",
-        "Records handed over again after a success of librdkafka that proved nothing.",
+        "Records handed over again after a report that proved nothing.",
         handed_again
     ),
     stream!("tidegate_gateway_constrained_devices", "Devices held back now.", constrained),
@@ -229,10 +234,24 @@ const FAMILIES: &[Family] = &[
         "Memory of the queues towards Kafka, of limits.queue_bytes.",
         |source: &Source| source.shared.queue_ceiling.used_bytes() as u64
     ),
-    plain!("tidegate_gateway_queue_messages", "Records that Kafka has not confirmed.", |c| c
-        .queued_records
-        .get()),
+    plain!(
+        "tidegate_gateway_queue_messages",
+        "Records in memory that neither Kafka nor the disk has confirmed.",
+        |c| c.queued_records.get()
+    ),
     plain!("tidegate_gateway_routes", "Routes in memory.", |c| c.routes.get()),
+    plain!("tidegate_gateway_routes_behind", "Routes whose records also go to the disk.", |c| c
+        .routes_behind
+        .get()),
+    Family {
+        name: "tidegate_gateway_route_turns_total",
+        help: "Times that a route went to the disk too, and came back from it.",
+        labels: &["to"],
+        read: |source, sample| {
+            sample(&["behind"], source.sum(|c| c.routes_to_behind.get()));
+            sample(&["direct"], source.sum(|c| c.routes_to_direct.get()));
+        },
+    },
     plain!(
         "tidegate_gateway_forgotten_buckets_total",
         "Used-up device buckets forgotten for want of room.",
@@ -268,6 +287,16 @@ const FAMILIES: &[Family] = &[
         "Hand-overs refused by librdkafka's own limit: a defect.",
         |source: &Source| source.delivery().refused_queue_full
     ),
+    plain!(
+        "tidegate_gateway_dead_letters_total",
+        "Records that Kafka refuses for good, put aside on the disk.",
+        |c| { c.dead_letters.get() }
+    ),
+    process!(
+        "tidegate_gateway_kafka_retired_producers_total",
+        "Producers that failed and were replaced.",
+        |source: &Source| { source.delivery().instances_retired }
+    ),
     process!(
         "tidegate_gateway_kafka_embedded",
         "1 if Kafka is the embedded one: what is acknowledged is lost with the process.",
@@ -289,9 +318,11 @@ mod tests {
         let registry = Registry::new();
         let _metrics = Metrics::new(&registry).unwrap();
         let catalog = registry.catalog();
-        assert_eq!(catalog.len(), FAMILIES.len());
+        assert_eq!(catalog.len(), families().count());
         for doc in catalog {
-            assert!(doc.name.starts_with("tidegate_gateway_"), "{}", doc.name);
+            let component =
+                ["tidegate_gateway_", "tidegate_spool_"].iter().any(|start| doc.name.starts_with(start));
+            assert!(component, "{}", doc.name);
             assert_eq!(doc.kind == "counter", doc.name.ends_with("_total"), "{}", doc.name);
         }
     }

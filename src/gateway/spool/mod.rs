@@ -1,0 +1,57 @@
+//! The gateway's durable log: opened before the listener, fed by the workers, and read for them.
+//!
+//! Owns the log's names for what the gateway calls streams and routes, what the boot found, and the page that an operator
+//! reads. What goes to the log and when is the pipeline's business; the log itself is `tidegate_spool`.
+
+mod inlets;
+mod open;
+pub(crate) mod partitions;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_core::admission::ClassId;
+use tidegate_core::time::Timestamp;
+use tidegate_runtime::clock;
+use tidegate_spool::disk::RealDisk;
+use tidegate_spool::{LaneId, Report, RouteId as LogRoute, Spool, TopicId};
+
+use crate::config::AckAt;
+use crate::route::{Owned, RouteKey};
+pub(crate) use inlets::Inlets;
+pub(crate) use open::{InLog, Opened, Resumed};
+pub(crate) use view::{View, health_name};
+
+/// An open log at work.
+pub(crate) struct Store {
+    pub(crate) spool: Spool<RealDisk, Owned>,
+    pub(crate) inlets: Arc<Inlets>,
+    pub(crate) ack: AckAt,
+    pub(crate) report: Report,
+    /// Where records go that Kafka refuses for good.
+    pub(crate) dead_letters: LaneId,
+    /// The log's topics, by stream.
+    topics: Vec<TopicId>,
+}
+
+impl Store {
+    /// Returns the log of a class.
+    pub(crate) fn lane(class: ClassId) -> LaneId {
+        LaneId(u8::try_from(class.index()).expect("classes are few"))
+    }
+
+    /// Returns the log's name of a route.
+    pub(crate) fn route(&self, key: RouteKey) -> LogRoute {
+        LogRoute { shard: key.shard, topic: self.topics[key.stream.index()], partition: key.partition }
+    }
+
+    pub(crate) const fn epoch(&self) -> u32 {
+        self.report.who.epoch
+    }
+}
+
+/// Reads the clock that the log and its reader go by: the process's, which is no part of a test's time.
+pub(crate) fn log_clock() -> Duration {
+    clock::monotonic().since(Timestamp::ZERO)
+}

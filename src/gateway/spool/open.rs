@@ -1,0 +1,150 @@
+//! Opens the log, and makes of what it holds the routes that go on where the last run ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand::Rng;
+use tidegate_core::time::UnixMillis;
+use tidegate_spool::disk::RealDisk;
+use tidegate_spool::{Boot, Finding, LaneId, Open, OpenError, Position, SHARDS, Who};
+
+use super::inlets::Tap;
+use super::{Inlets, Store, log_clock, partitions};
+use crate::Error;
+use crate::config::SpoolSettings;
+use crate::route::{RouteKey, StreamId};
+use crate::shard::{self, worker_of};
+use crate::worker::Bell;
+
+// A frame on the disk carries its shard, so both sides mean the same by it.
+const _: () = assert!(SHARDS == shard::SHARDS);
+
+/// A log that is open and not yet at work.
+pub(crate) struct Opened {
+    open: Open<RealDisk>,
+    settings: SpoolSettings,
+    classes: u8,
+    /// Partitions of the topics, as the last run knew them.
+    pub(crate) partitions: BTreeMap<String, u32>,
+}
+
+/// A topic of one class that the log has records for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InLog {
+    /// Index of the class.
+    pub(crate) class: usize,
+    pub(crate) topic: String,
+    /// One more than the highest partition among its records.
+    pub(crate) partitions: u32,
+}
+
+/// A route with records in the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resumed {
+    pub(crate) key: RouteKey,
+    pub(crate) done: Position,
+    pub(crate) last: Position,
+}
+
+impl Opened {
+    /// Opens the log, whatever has happened to it. Blocks on the disk.
+    pub(crate) fn open(settings: SpoolSettings, classes: u8, now: UnixMillis) -> Result<Self, OpenError> {
+        let disk = RealDisk::open(&settings.dir)?;
+        let boot = Boot { random: rand::rng().random(), machine_boot: machine_boot(), now_unix_ms: now.0 };
+        let partitions = partitions::load(&settings.dir);
+        let open = tidegate_spool::open(disk, settings.log.clone(), &boot)?;
+        Ok(Self { open, settings, classes, partitions })
+    }
+
+    pub(crate) fn who(&self) -> Who {
+        self.open.report().who
+    }
+
+    pub(crate) const fn max_record_bytes(&self) -> u64 {
+        self.settings.max_record_bytes
+    }
+
+    /// Returns the topics that the log has records for.
+    pub(crate) fn in_log(&self) -> Vec<InLog> {
+        let mut found: BTreeMap<(usize, String), u32> = BTreeMap::new();
+        for lane in (0..self.classes).map(LaneId) {
+            for backlog in self.open.backlog(lane) {
+                let Some(topic) = self.open.topic_name(backlog.route.topic) else { continue };
+                let partitions = found.entry((lane.index(), (*topic).to_owned())).or_default();
+                *partitions = (*partitions).max(backlog.route.partition + 1);
+            }
+        }
+        let entries = found.into_iter();
+        entries.map(|((class, topic), partitions)| InLog { class, topic, partitions }).collect()
+    }
+
+    /// Remembers the partitions of all topics for a start without Kafka.
+    pub(crate) fn keep_partitions(&self, counts: &BTreeMap<String, u32>) {
+        if *counts != self.partitions
+            && let Err(error) = partitions::save(&self.settings.dir, counts)
+        {
+            tracing::warn!(%error, "the partition counts cannot be kept: a start without Kafka will wait for it");
+        }
+    }
+
+    /// Sets the log to work. `streams`: class and topic of each. Returns what each worker goes on with.
+    pub(crate) fn start(
+        self,
+        streams: &[(usize, String)],
+        bells: &[Bell],
+    ) -> Result<(Store, Vec<Vec<Resumed>>), Error> {
+        let lanes = || (0..self.classes).map(LaneId);
+        let number = |name: &String| self.open.topic(name).ok_or_else(|| Error::SpoolTopics(name.clone()));
+        let topics = streams.iter().map(|(_, topic)| number(topic)).collect::<Result<Vec<_>, _>>()?;
+        let report = self.open.report().clone();
+        let inlets = Arc::new(Inlets::new(bells));
+        for lane in lanes() {
+            for backlog in self.open.backlog(lane) {
+                inlets.open(lane, backlog.route, None, backlog.done);
+            }
+        }
+        let workers = bells.to_vec();
+        let settled = move |_, shard| workers[worker_of(shard, workers.len())].ring();
+        let spool = self
+            .open
+            .start(log_clock, Tap(Arc::clone(&inlets)), settled)
+            .map_err(Error::system("starting the spool"))?;
+        if report.findings.contains(&Finding::MachineRebooted) {
+            // A broker without a second copy may have had in memory what it acknowledged a moment before.
+            for topic in &topics {
+                for (lane, route, position) in spool.replay_from_safe(*topic, None) {
+                    inlets.open(lane, route, None, position);
+                    spool.rewind(lane, route);
+                }
+            }
+        }
+        let mut resumed: Vec<Vec<Resumed>> = bells.iter().map(|_| Vec::new()).collect();
+        for (lane, backlog) in (0..self.classes)
+            .map(LaneId)
+            .flat_map(|lane| spool.backlog(lane).into_iter().map(move |b| (lane, b)))
+        {
+            let stream = streams
+                .iter()
+                .zip(&topics)
+                .position(|((class, _), topic)| *class == lane.index() && *topic == backlog.route.topic);
+            // Each topic of the log is a stream: see `InLog`.
+            let Some(stream) = stream.and_then(|index| u16::try_from(index).ok()) else { continue };
+            let route = backlog.route;
+            let key = RouteKey { shard: route.shard, stream: StreamId(stream), partition: route.partition };
+            resumed[worker_of(route.shard, bells.len())].push(Resumed {
+                key,
+                done: backlog.done,
+                last: backlog.last,
+            });
+        }
+        let (ack, dead_letters) = (self.settings.ack, self.settings.log.dead_letter());
+        Ok((Store { spool, inlets, ack, report, dead_letters, topics }, resumed))
+    }
+}
+
+/// Returns the machine's boot id, zeros where there is none.
+fn machine_boot() -> [u8; 16] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or_default().to_be_bytes()
+}

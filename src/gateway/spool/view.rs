@@ -1,0 +1,137 @@
+//! `/v1/spool`: what an operator sees of the log.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use tidegate_spool::{FullReason, Health, LaneId};
+
+use super::Store;
+use crate::config::AckAt;
+use crate::shared::Shared;
+use crate::stats::Counters;
+
+/// What the page is made from.
+struct Source {
+    shared: Arc<Shared>,
+    workers: Vec<Arc<Counters>>,
+}
+
+/// The page; empty until the gateway is at work.
+#[derive(Clone, Default)]
+pub(crate) struct View(Arc<OnceLock<Source>>);
+
+impl View {
+    pub(crate) fn router(&self) -> Router {
+        Router::new().route("/v1/spool", get(show)).with_state(self.clone())
+    }
+
+    pub(crate) fn begin(&self, shared: &Arc<Shared>, workers: &[Arc<Counters>]) {
+        let _ = self.0.set(Source { shared: Arc::clone(shared), workers: workers.to_vec() });
+    }
+}
+
+async fn show(State(view): State<View>) -> Response {
+    let page = view.0.get().and_then(|Source { shared, workers }| {
+        let behind = workers.iter().map(|counters| counters.routes_behind.get()).sum();
+        shared.store.as_ref().map(|store| Page::new(shared, store, behind))
+    });
+    page.map_or_else(
+        || (StatusCode::SERVICE_UNAVAILABLE, "the spool is being opened\n").into_response(),
+        |page| Json(page).into_response(),
+    )
+}
+
+#[derive(Serialize)]
+struct Page {
+    /// Header `tg-gw` of what is received now.
+    gateway: String,
+    epoch: u32,
+    /// The epoch is on the disk; if not, this run has an identity of its own.
+    epoch_durable: bool,
+    ack: &'static str,
+    lanes: Vec<Lane>,
+    routes_behind: u64,
+    routes_parked: usize,
+    /// What the boot found that is not as a clean stop leaves it.
+    found: Vec<String>,
+    more_found: u64,
+}
+
+#[derive(Serialize)]
+struct Lane {
+    name: String,
+    health: &'static str,
+    used_bytes: u64,
+    /// From here on it counts as full.
+    full_bytes: u64,
+    capacity_bytes: u64,
+    /// The file system has less left than is to be left to others.
+    disk_full: bool,
+    backlog_routes: usize,
+    backlog_bytes: u64,
+    waited: u64,
+    shed_qos0: u64,
+    rejected: u64,
+    dropped_qos0: u64,
+    dropped_acknowledged: u64,
+}
+
+impl Page {
+    fn new(shared: &Shared, store: &Store, routes_behind: u64) -> Self {
+        let report = &store.report;
+        let lanes = (0u8..).map(LaneId).zip(&report.lanes);
+        Self {
+            gateway: shared.identity.gateway.to_string(),
+            epoch: report.who.epoch,
+            epoch_durable: report.who.durable,
+            ack: match store.ack {
+                AckAt::First => "first",
+                AckAt::Kafka => "kafka",
+                AckAt::Disk => "disk",
+            },
+            lanes: lanes.map(|(id, lane)| Lane::new(store, id, &lane.name)).collect(),
+            routes_behind,
+            routes_parked: store.spool.parked(),
+            found: report.findings.iter().map(ToString::to_string).collect(),
+            more_found: report.more_findings,
+        }
+    }
+}
+
+impl Lane {
+    fn new(store: &Store, id: LaneId, name: &str) -> Self {
+        let (level, counters, backlog) =
+            (store.spool.level(id), store.spool.counters(id), store.spool.backlog(id));
+        Self {
+            name: name.to_owned(),
+            health: health_name(store.spool.health(id)),
+            used_bytes: level.used_bytes,
+            full_bytes: level.full_bytes(),
+            capacity_bytes: level.capacity_bytes,
+            disk_full: level.disk_full,
+            backlog_routes: backlog.len(),
+            backlog_bytes: backlog.iter().map(|backlog| backlog.bytes).sum(),
+            waited: counters.waited,
+            shed_qos0: counters.shed_qos0,
+            rejected: counters.rejected,
+            dropped_qos0: counters.dropped_qos0,
+            dropped_acknowledged: counters.dropped_acknowledged,
+        }
+    }
+}
+
+/// Returns the state of a lane as a word, and as a metric label.
+pub(crate) const fn health_name(health: Health) -> &'static str {
+    match health {
+        Health::Ok => "ok",
+        Health::Full(FullReason::Capacity) => "full_capacity",
+        Health::Full(FullReason::Floor) => "full_floor",
+        Health::Full(FullReason::NoSpace) => "full_no_space",
+        Health::Down => "down",
+    }
+}

@@ -1,0 +1,118 @@
+//! The Kafka topics of a gateway: how many partitions each has, and which messages go where.
+//!
+//! Owns what happens once, between the settings and the first message. With a spool, also the topics that only an
+//! earlier run's settings knew and that the log still has records for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidegate_kafka::delivery::{Delivery, LaneId};
+use tidegate_kafka::topics;
+use tidegate_runtime::admin::Readiness;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::config::Settings;
+use crate::route::{Destination, Router, Rule, StreamId};
+use crate::spool::{self, InLog, Opened};
+
+/// How long a gateway that knows the partitions of its last run waits for Kafka to tell them.
+const KAFKA_PATIENCE: Duration = Duration::from_secs(3);
+/// Waits between two attempts to learn the partitions from Kafka, doubling from the first to the last.
+const KAFKA_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Asks Kafka how many partitions each topic has, until it answers; `None` if the gateway is to stop before. With a
+/// spool that knows them from an earlier run, a Kafka that is away is not waited for.
+pub(crate) async fn partitions(
+    settings: &Settings,
+    opened: Option<&Opened>,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> Option<BTreeMap<String, u32>> {
+    let names = settings.kafka_topics();
+    let none = BTreeMap::new();
+    let kept = opened.map_or(&none, |opened| &opened.partitions);
+    let patience = names.iter().all(|name| kept.contains_key(name)).then_some(KAFKA_PATIENCE);
+    let in_log = opened.map(Opened::in_log).unwrap_or_default();
+    let waits = |topic: &str| in_log.iter().any(|in_log| in_log.topic == topic);
+    let asked = tokio::select! {
+        () = stop.cancelled() => return None,
+        asked = ask_kafka(settings, &names, readiness) => Some(asked),
+        () = tokio::time::sleep(patience.unwrap_or_default()), if patience.is_some() => {
+            tracing::warn!("kafka does not answer: starting with the partitions of the last run");
+            None
+        }
+    };
+    readiness.set("kafka", Ok(()));
+    let counts = spool::partitions::decide(asked.as_ref(), kept, waits);
+    if let Some(opened) = opened {
+        opened.keep_partitions(&counts);
+    }
+    Some(counts)
+}
+
+/// Asks until there is an answer.
+async fn ask_kafka(settings: &Settings, names: &[String], readiness: &Readiness) -> BTreeMap<String, u32> {
+    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut wait = KAFKA_RETRY.0;
+    loop {
+        let reason = match topics::partition_counts(&settings.kafka.bootstrap_servers, &wanted).await {
+            Ok(counts) => match names.iter().find(|name| counts.get(*name).is_none_or(|count| *count == 0)) {
+                None => return counts,
+                Some(missing) => format!("topic {missing} does not exist"),
+            },
+            Err(error) => error.to_string(),
+        };
+        // Logged by the readiness whenever it changes.
+        readiness.set("kafka", Err(reason));
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(KAFKA_RETRY.1);
+    }
+}
+
+/// Opens all topics and returns what leads to them, and their names by stream. `in_log`: what the log has records for.
+pub(crate) fn router(
+    settings: &Settings,
+    delivery: &Delivery,
+    partitions: &BTreeMap<String, u32>,
+    in_log: &[InLog],
+) -> Result<(Router, Vec<String>), Error> {
+    let lane = |class: usize| LaneId(u8::try_from(class).expect("classes are few"));
+    let mut destinations = Vec::new();
+    let mut topic_names: Vec<String> = Vec::new();
+    let mut known = BTreeMap::new();
+    let mut rules = Vec::new();
+    for route in &settings.routes {
+        let mut streams = Vec::new();
+        for ((class, _), topic) in settings.classes.iter().zip(&route.topics) {
+            let stream = if let Some(stream) = known.get(&(class, topic)) {
+                *stream
+            } else {
+                let count = partitions.get(topic).copied().unwrap_or(1);
+                let waits = in_log.iter().find(|waits| waits.class == class.index() && waits.topic == *topic);
+                // A partition that the log has records for is served, whatever became of the topic.
+                let served = waits.map_or(count, |waits| count.max(waits.partitions));
+                let opened = delivery.open_topic(lane(class.index()), topic, served)?;
+                let stream = StreamId(u16::try_from(destinations.len()).expect("topics are few"));
+                destinations.push(Destination { class, topic: opened, partitions: count });
+                topic_names.push(topic.clone());
+                known.insert((class, topic), stream);
+                stream
+            };
+            streams.push(stream);
+        }
+        rules.push(Rule { filter: route.filter.clone(), key: route.key, headers: route.headers, streams });
+    }
+    for waits in in_log {
+        let Some((class, _)) = settings.classes.iter().nth(waits.class) else { continue };
+        if !known.contains_key(&(class, &waits.topic)) {
+            // No rule leads there any more; what waits goes there even so.
+            let served =
+                partitions.get(&waits.topic).map_or(waits.partitions, |count| waits.partitions.max(*count));
+            let topic = delivery.open_topic(lane(waits.class), &waits.topic, served)?;
+            destinations.push(Destination { class, topic, partitions: served });
+            topic_names.push(waits.topic.clone());
+        }
+    }
+    Ok((Router { classes: settings.class_filters.clone(), rules, destinations }, topic_names))
+}
