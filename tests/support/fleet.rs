@@ -30,10 +30,22 @@ impl Fleet {
     /// # Errors
     /// The plan is out of bounds.
     pub async fn run(&self, gateway: SocketAddr, observer: impl Observer) -> Result<Report> {
+        self.run_until(gateway, observer, CancellationToken::new()).await
+    }
+
+    /// As [`run`](Self::run); after `stop` nothing new is sent, and devices have the plan's grace to settle.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_until(
+        &self,
+        gateway: SocketAddr,
+        observer: impl Observer,
+        stop: CancellationToken,
+    ) -> Result<Report> {
         let clocks = Clocks { monotonic: clock::monotonic, unix_millis: clock::unix_millis };
         let observers = (Arc::clone(&self.acknowledged), observer);
-        let never = CancellationToken::new();
-        Ok(tidegate_fleet::run(self.plan.clone(), gateway, clocks, observers, never).await?)
+        Ok(tidegate_fleet::run(self.plan.clone(), gateway, clocks, observers, stop).await?)
     }
 
     /// Writes what was published and acknowledged into `ledger`.

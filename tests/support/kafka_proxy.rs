@@ -1,9 +1,11 @@
-//! A proxy that understands Kafka's requests and answers the first Produce of a fresh partition itself.
+//! A proxy that understands Kafka's requests and answers some Produce requests itself.
 //!
-//! It makes the one situation in which librdkafka reports a record as delivered that no broker has: the first
+//! [`inject`](KafkaProxy::inject) makes the one situation in which librdkafka reports a record as delivered that no broker has: the first
 //! Produce request of a partition fails with a passing error while the second is already on its way to a broker
 //! that knows nothing of the producer and takes it. The first request never reaches the broker; everything
 //! else does, unchanged, and responses keep the order of their requests, as Kafka's own do.
+//!
+//! [`refuse`](KafkaProxy::refuse) answers requests in the middle of a stream, as a broker that does not take them.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -35,6 +37,20 @@ pub struct Injection {
     /// How long the answer waits for a second Produce request of the partition. A client that sends none
     /// while the first is outstanding gets its answer then.
     pub patience: Duration,
+}
+
+/// A few requests that the broker seems to refuse.
+///
+/// Only batches of several records are refused: what was refused *alone* with a permanent error is rightly given up,
+/// and a test that lets this happen would call it lost.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// Kafka's error code.
+    pub code: i16,
+    /// How many requests get it.
+    pub requests: u32,
+    /// The broker takes the request none the less, as one that reports 7 `REQUEST_TIMED_OUT` may have.
+    pub written: bool,
 }
 
 /// What has been answered.
@@ -77,6 +93,8 @@ struct State {
     /// Rung when a second request of the partition has been sent on; one for each withheld request.
     waiting: Vec<(Place, oneshot::Sender<()>)>,
     injected: Injected,
+    refusal: Option<Refusal>,
+    refused: u32,
 }
 
 impl KafkaProxy {
@@ -111,6 +129,19 @@ impl KafkaProxy {
         state.injected = Injected::default();
     }
 
+    /// Refuses the next requests.
+    pub fn refuse(&self, refusal: Refusal) {
+        let mut state = self.shared.lock();
+        state.refusal = Some(refusal);
+        state.refused = 0;
+    }
+
+    /// Returns how many requests were refused since the last [`refuse`](Self::refuse).
+    #[must_use]
+    pub fn refused(&self) -> u32 {
+        self.shared.lock().refused
+    }
+
     /// Returns what has been answered since the last [`inject`](Self::inject).
     #[must_use]
     pub fn injected(&self) -> Injected {
@@ -124,6 +155,8 @@ enum Answer {
     FromBroker,
     /// This frame, once the bell has rung or patience is over.
     Ours { frame: Bytes, patience: Duration, second: oneshot::Receiver<()> },
+    /// This frame; if `written`, in the place of the broker's.
+    Refusal { frame: Bytes, written: bool },
 }
 
 /// What to do with a Produce request.
@@ -131,6 +164,7 @@ enum Verdict {
     Withhold(Injection, oneshot::Receiver<()>),
     /// Send on, then ring these bells.
     Forward(Vec<oneshot::Sender<()>>),
+    Refuse(Refusal),
 }
 
 impl Shared {
@@ -140,8 +174,13 @@ impl Shared {
     }
 
     /// Withholds a request that is its producer's first of its partition (librdkafka sends one partition a request).
-    fn judge(&self, places: &[Place]) -> Verdict {
+    fn judge(&self, places: &[Place], records: i32) -> Verdict {
         let mut state = self.lock();
+        let refused = state.refused;
+        if let Some(refusal) = state.refusal.filter(|refusal| records > 1 && refused < refusal.requests) {
+            state.refused += 1;
+            return Verdict::Refuse(refusal);
+        }
         let fresh = places.iter().filter(|place| !state.seen.contains(*place)).count();
         state.seen.extend(places.iter().cloned());
         if let (Some(injection), [place], 1) = (state.injection, places, fresh) {
@@ -182,10 +221,17 @@ async fn requests(
             to_server.write_all(&frame).await?;
             continue;
         };
-        match shared.judge(&places(&request)?) {
+        match shared.judge(&places(&request)?, records(&request)?) {
             Verdict::Withhold(Injection { code, patience }, second) => {
                 let frame = refusal(&header, &request, code)?;
                 answers.send(Answer::Ours { frame, patience, second }).await?;
+            }
+            Verdict::Refuse(Refusal { code, written, .. }) => {
+                let answer = Answer::Refusal { frame: refusal(&header, &request, code)?, written };
+                answers.send(answer).await?;
+                if written {
+                    to_server.write_all(&frame).await?;
+                }
             }
             Verdict::Forward(bells) => {
                 // With acks = 0 there is no response to wait for.
@@ -211,6 +257,12 @@ async fn responses(
     while let Some(answer) = expected.recv().await {
         let frame = match answer {
             Answer::FromBroker => read_frame(&mut from_server).await?,
+            Answer::Refusal { frame, written } => {
+                if written {
+                    read_frame(&mut from_server).await?;
+                }
+                frame
+            }
             Answer::Ours { frame, patience, second } => {
                 let rung = tokio::time::timeout(patience, second).await.is_ok();
                 let injected = &mut shared.lock().injected;
@@ -264,11 +316,25 @@ fn places(request: &ProduceRequest) -> Result<Vec<Place>> {
     Ok(places)
 }
 
+/// Returns the number of records in the smallest batch of a request.
+fn records(request: &ProduceRequest) -> Result<i32> {
+    let batches = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let counts = batches.map(|data| record_count(data.records.as_deref().unwrap_or_default()));
+    counts.collect::<Result<Vec<i32>>>()?.into_iter().min().context("a Produce request without a batch")
+}
+
 /// Reads the producer id of a record batch of magic 2 (Kafka documentation, "Record Batch").
 fn producer_id(batch: &[u8]) -> Result<i64> {
     const AT: usize = 43;
     let mut id = batch.get(AT..AT + 8).context("a record batch without a whole head")?;
     Ok(id.get_i64())
+}
+
+/// Reads the number of its records.
+fn record_count(batch: &[u8]) -> Result<i32> {
+    const AT: usize = 57;
+    let mut count = batch.get(AT..AT + 4).context("a record batch without a whole head")?;
+    Ok(count.get_i32())
 }
 
 /// Returns the response frame that refuses every partition of a request.
@@ -329,10 +395,11 @@ mod tests {
         frame.freeze()
     }
 
-    /// The head of a record batch, all zero but for the producer id.
+    /// The head of a record batch, all zero but for the producer id and the number of records.
     fn batch(producer_id: i64) -> Bytes {
         let mut head = BytesMut::zeroed(61);
         (&mut head[43..51]).put_i64(producer_id);
+        (&mut head[57..61]).put_i32(3);
         head.freeze()
     }
 
@@ -342,6 +409,7 @@ mod tests {
             let (header, request) = produce(&request(version)).unwrap().unwrap();
             let place = &places(&request).unwrap()[0];
             assert_eq!((place.producer_id, place.partition), (42, 5));
+            assert_eq!(records(&request).unwrap(), 3);
             let mut frame = refusal(&header, &request, 19).unwrap();
             assert_eq!(usize::try_from(frame.get_i32()).unwrap(), frame.remaining());
             let header =
@@ -355,17 +423,28 @@ mod tests {
     }
 
     #[test]
+    fn only_batches_of_several_records_are_refused_and_no_more_than_asked() {
+        let place = [Place { producer_id: 1, topic: "readings".to_owned(), partition: 0 }];
+        let shared = Shared::default();
+        shared.lock().refusal = Some(Refusal { code: 87, requests: 2, written: false });
+        let refused: Vec<bool> = [1, 2, 3, 2, 1]
+            .map(|records| matches!(shared.judge(&place, records), Verdict::Refuse(_)))
+            .to_vec();
+        assert_eq!(refused, [false, true, true, false, false]);
+    }
+
+    #[test]
     fn only_a_producers_first_request_of_a_partition_is_withheld_and_its_second_rings() {
         let place = |producer_id, topic: &str| [Place { producer_id, topic: topic.to_owned(), partition: 0 }];
         let shared = Shared::default();
-        assert!(matches!(shared.judge(&place(1, "before")), Verdict::Forward(_)));
+        assert!(matches!(shared.judge(&place(1, "before"), 1), Verdict::Forward(_)));
         shared.lock().injection = Some(Injection { code: 6, patience: Duration::ZERO });
-        assert!(matches!(shared.judge(&place(1, "before")), Verdict::Forward(_)));
-        let Verdict::Withhold(_, mut second) = shared.judge(&place(1, "readings")) else {
+        assert!(matches!(shared.judge(&place(1, "before"), 1), Verdict::Forward(_)));
+        let Verdict::Withhold(_, mut second) = shared.judge(&place(1, "readings"), 1) else {
             panic!("the first was sent on")
         };
-        assert!(matches!(shared.judge(&place(2, "readings")), Verdict::Withhold(..)));
-        let Verdict::Forward(bells) = shared.judge(&place(1, "readings")) else {
+        assert!(matches!(shared.judge(&place(2, "readings"), 1), Verdict::Withhold(..)));
+        let Verdict::Forward(bells) = shared.judge(&place(1, "readings"), 1) else {
             panic!("the second was withheld")
         };
         assert!(second.try_recv().is_err(), "rung before it was sent on");
@@ -373,7 +452,7 @@ mod tests {
             bell.send(()).unwrap();
         }
         second.try_recv().unwrap();
-        let Verdict::Forward(bells) = shared.judge(&place(1, "readings")) else {
+        let Verdict::Forward(bells) = shared.judge(&place(1, "readings"), 1) else {
             panic!("the third was withheld")
         };
         assert!(bells.is_empty());

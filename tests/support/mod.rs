@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod deadline;
 pub mod device;
 pub mod dir;
+pub mod disk;
 mod door;
 pub mod fleet;
 pub mod image;

@@ -12,12 +12,22 @@ use anyhow::{Context, Result};
 /// # Errors
 /// No free port, or no more sockets.
 pub fn free<const N: usize>() -> Result<[SocketAddr; N]> {
-    // All are held until all are known, or the kernel could give the same one twice.
-    let mut held = Vec::with_capacity(N);
     let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
-    for address in &mut addresses {
+    addresses.copy_from_slice(&free_list(N)?);
+    Ok(addresses)
+}
+
+/// As [`free`], for a number that is not known beforehand.
+///
+/// # Errors
+/// As [`free`].
+pub fn free_list(count: usize) -> Result<Vec<SocketAddr>> {
+    // All are held until all are known, or the kernel could give the same one twice.
+    let mut held = Vec::with_capacity(count);
+    let mut addresses = Vec::with_capacity(count);
+    for _ in 0..count {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port")?;
-        *address = listener.local_addr()?;
+        addresses.push(listener.local_addr()?);
         held.push(listener);
     }
     Ok(addresses)

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use toml::{Table, Value};
 
 use super::deadline::eventually;
+use super::disk::Disk;
 use super::ports;
 use super::process::{Process, tidegate_binary};
 
@@ -26,6 +27,7 @@ pub struct Gateway {
     pub process: Process,
     /// Where devices connect.
     pub address: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Gateway {
@@ -35,20 +37,44 @@ impl Gateway {
     /// # Errors
     /// It does not start; shows its last output.
     pub async fn start(dir: &Path, kafka: &str, settings: &str) -> Result<Self> {
-        let mut settings: Table = toml::from_str(settings).context("settings of the test")?;
+        let settings = toml::from_str(settings).context("settings of the test")?;
+        Self::start_as(("gateway", dir), kafka, settings, None).await
+    }
+
+    /// As [`start`](Self::start), with files of this name, and on a disk of its own. One that is started again under the
+    /// same name continues its log.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_as(
+        (name, dir): (&str, &Path),
+        kafka: &str,
+        mut settings: Table,
+        disk: Option<&Disk>,
+    ) -> Result<Self> {
         table(&mut settings, "kafka")?.insert("bootstrap_servers".to_owned(), kafka.into());
         for _ in 0..ATTEMPTS {
-            let [address] = ports::free()?;
+            let [address, admin] = ports::free()?;
             settings.insert("listen".to_owned(), address.to_string().into());
-            let mut process = start("gateway", dir, &settings)?;
+            settings.insert("admin_listen".to_owned(), admin.to_string().into());
+            let mut process = start_on(disk, "gateway", name, dir, &settings)?;
             if opens(&mut process, address).await? {
-                return Ok(Self { process, address });
+                return Ok(Self { process, address, admin });
             }
             if !process.stderr().contains("in use") {
                 bail!("the gateway does not start\n{}", process.tail());
             }
         }
         bail!("no port stayed free in {ATTEMPTS} attempts")
+    }
+
+    /// Asks the admin HTTP, such as `/metrics`.
+    ///
+    /// # Errors
+    /// It does not answer, or not with success.
+    pub async fn ask(&self, path: &str) -> Result<String> {
+        let answer = reqwest::get(format!("http://{}{path}", self.admin)).await?;
+        Ok(answer.error_for_status()?.text().await?)
     }
 }
 
@@ -181,9 +207,20 @@ fn start(command: &str, dir: &Path, settings: &Table) -> Result<Process> {
 
 /// As [`start`], with files of another name.
 fn start_as(command: &str, name: &str, dir: &Path, settings: &Table) -> Result<Process> {
+    start_on(None, command, name, dir, settings)
+}
+
+/// As [`start_as`], on a disk of its own.
+fn start_on(disk: Option<&Disk>, command: &str, name: &str, dir: &Path, settings: &Table) -> Result<Process> {
     let file = dir.join(format!("{name}.toml"));
     fs::write(&file, toml::to_string(settings)?)?;
-    Process::tidegate(name, dir, [command, "-c", text(&file)?])
+    let args = [command, "-c", text(&file)?];
+    match disk {
+        None => Process::tidegate(name, dir, args),
+        Some(disk) => {
+            Process::start(name, dir, Path::new("unshare"), disk.arguments(&tidegate_binary()?, args))
+        }
+    }
 }
 
 /// Waits until the address accepts connections; false if the process ended before.
