@@ -39,7 +39,7 @@ test: ## every test, real parts included
 	$(CARGO) build --locked -p tidegate
 	$(CARGO) test --locked --workspace --no-fail-fast
 
-test-long: test-long-scaling test-long-power ## many more seeds: steadiness of the scaling rule, power cuts under the spool
+test-long: test-long-scaling test-long-power test-long-loss ## many more seeds: steadiness of the scaling rule, power cuts, losses
 
 .PHONY: test-long-scaling test-long-power
 test-long-scaling: ## 2 560 sites of constant load (two minutes)
@@ -49,6 +49,24 @@ test-long-scaling: ## 2 560 sites of constant load (two minutes)
 test-long-power: ## 200 power cuts (root; five minutes on a quiet machine; resumes)
 	state=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/power-cuts && mkdir -p $$(dirname $$state) && \
 	TIDEGATE_POWER_CUTS=200 TIDEGATE_POWER_CUT_STATE=$$state $(CARGO) test --locked -p tidegate-spool --test loop_disk && rm -f $$state
+
+# One target a fault: test-long-loss-kafka-killed and so on. Each goes on where it was stopped: a line for each seed is in
+# target/loss/FAULT, and in target/loss/FAULT.last once all have passed. LOSS_SEEDS=7-7 repeats one.
+LOSS := all-together broker-away disk-full distant-kafka gateway-killed kafka-frozen kafka-killed leader-change network-cut produce-errors rolling-restart stop-while-behind topic-made-anew
+LOSS_SEEDS ?= 1-20
+
+.PHONY: test-long-loss $(LOSS:%=test-long-loss-%)
+test-long-loss: ## 20 seeds of every fault against real gateways and Kafka (three hours; root; resumes)
+	failed=; for fault in $(LOSS); do $(MAKE) --no-print-directory test-long-loss-$$fault || failed="$$failed $$fault"; done; \
+	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
+$(LOSS:%=test-long-loss-%): test-long-loss-%:
+	tools/parts kafka
+	$(CARGO) build --locked -p tidegate
+	state=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/loss && \
+	LOSS_SEEDS=$(LOSS_SEEDS) LOSS_STATE=$$state \
+	$(CARGO) test --locked -p tidegate-tests --test real -- loss::$(subst -,_,$*):: && \
+	if [ -e $$state/$* ]; then mv $$state/$* $$state/$*.last && cat $$state/$*.last; fi
 
 mutants: ## break the spool line by line, and expect its tests to notice (ten minutes)
 	tools/mutants

@@ -8,4 +8,5 @@
 mod controller;
 mod e2e;
 mod gateway;
+mod loss;
 mod parts;

@@ -1,0 +1,43 @@
+//! A topic is deleted and made anew while the gateway cannot see it: same name, same partitions, nothing in it.
+//!
+//! What the old one held went with it by somebody's will; what was acknowledged and not yet in it has to come to the
+//! new one. The gateway is cut off while the old one is read, so that nothing can come in between.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tidegate_tests::support::proxy::Link;
+
+use super::case::Case;
+use super::site::{BLACK_HOLE, topic_of};
+
+pub(super) const CASE: Case = Case {
+    name: "topic-made-anew",
+    promise: "a topic deleted and made anew: what was acknowledged is in the old one or in the new one, in order",
+    needs_spool: true,
+    ..Case::USUAL
+};
+
+/// Kafka has written by then what it had received.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_made_anew_gets_what_the_old_one_had_not() -> Result<()> {
+    CASE.holds(async |site, lot| {
+        let topic = topic_of("sensor");
+        lot.pause(0..2000).await;
+        site.set_uplinks(BLACK_HOLE);
+        tokio::time::sleep(WRITTEN_WITHIN).await;
+        site.remember().await?;
+        site.delete_topic(&topic).await?;
+        if lot.coin() {
+            // The gateway learns that there is no such topic.
+            site.set_uplinks(Link::default());
+            lot.pause(2000..4000).await;
+        }
+        site.create_topic(&topic).await?;
+        site.set_uplinks(Link::default());
+        Ok(())
+    })
+    .await
+}
