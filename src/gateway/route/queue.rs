@@ -55,8 +55,8 @@ pub(crate) struct RouteQueue<A> {
     read: VecDeque<Logged>,
     /// Bytes that have left `read` since that was last asked.
     read_bytes_used: usize,
-    /// Kafka refused a record that was not at hand any more: keep what is handed over first, until it is known which.
-    keep: bool,
+    /// Kafka refuses a record for good: keep what is handed over first, since the log does not keep what it gave.
+    keep: Option<LogRoute>,
     kept: Option<Owned>,
     /// Who waits for Kafka though the record has left memory: with [`AckAt::Kafka`].
     late: VecDeque<(u64, A)>,
@@ -79,7 +79,7 @@ impl<A: Copy> RouteQueue<A> {
             stored: before.seq,
             read: VecDeque::new(),
             read_bytes_used: 0,
-            keep: false,
+            keep: None,
             kept: None,
             late: VecDeque::new(),
             late_share: Share::none(ceiling),
@@ -176,8 +176,12 @@ impl<A: Copy> RouteQueue<A> {
             Some(Next::Logged(logged)) => (logged.position(), logged.frame().bytes()),
             None => return,
         };
-        if self.keep && self.handed_over.is_empty() {
-            self.kept = self.read.front().map(|logged| logged.record().clone());
+        if let Some(route) = self.keep.filter(|_| self.handed_over.is_empty()) {
+            // It may leave memory before its report comes.
+            self.kept = self.next().map(|next| match next {
+                Next::Fresh(queued) => Owned::of(&queued, route, self.epoch),
+                Next::Logged(logged) => logged.record().clone(),
+            });
         }
         self.handed_over.push(position, u32::try_from(bytes).unwrap_or(u32::MAX));
         self.handed = position;
@@ -212,6 +216,12 @@ impl<A: Copy> RouteQueue<A> {
         reported
     }
 
+    /// Kafka refuses a record of the route, or one that was with it, for good: what is handed over first from now on will
+    /// be at hand when that is refused alone.
+    pub(crate) const fn expect_refusal(&mut self, route: LogRoute) {
+        self.keep = Some(route);
+    }
+
     /// Returns the record of a hand-over that Kafka has refused for good; `None` if it is not at hand: it will be the next
     /// time.
     pub(crate) fn refused(&mut self, number: u64, route: LogRoute) -> Option<Owned> {
@@ -219,7 +229,7 @@ impl<A: Copy> RouteQueue<A> {
         let fresh = self.memory.get(position.seq).filter(|_| position.epoch == self.epoch);
         let fresh = fresh.map(|queued| Owned::of(&queued, route, self.epoch));
         let found = fresh.or_else(|| self.kept.take().filter(|kept| kept.frame().position == position));
-        self.keep = found.is_none();
+        self.keep = found.is_none().then_some(route);
         found
     }
 

@@ -185,9 +185,12 @@ impl Pipeline {
                 (Outcome::Delivered { .. }, None) => Completed::Proven,
                 (Outcome::Unproven, _) => Completed::Unproven,
                 (Outcome::Failed(class, code), Some(stow)) => {
-                    let is_refused = class == Class::Drop && report.alone;
-                    if is_refused && stow.put_aside(routes, id, number, &format!("{code:?}")) {
-                        return;
+                    if class == Class::Drop {
+                        if report.alone && stow.put_aside(routes, id, number, &format!("{code:?}")) {
+                            return;
+                        }
+                        let route = stow.log_route(routes.key(id));
+                        routes.queue(id).expect_refusal(route);
                     }
                     // Its producer is being replaced; all that it had is handed over again.
                     Completed::Unproven

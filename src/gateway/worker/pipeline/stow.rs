@@ -10,7 +10,7 @@ use std::time::Duration;
 use tidegate_core::admission::ClassId;
 use tidegate_core::route::{Judge, Mode, excess_bytes};
 use tidegate_core::time::Timestamp;
-use tidegate_spool::{Health, LaneId, Verdict};
+use tidegate_spool::{Health, LaneId, RouteId as LogRoute, Verdict};
 
 use super::{AckTarget, Pipeline};
 use crate::config::AckAt;
@@ -115,6 +115,11 @@ impl Stow {
 
     pub(super) fn class(&self, key: RouteKey) -> ClassId {
         self.shared.router.destination(key.stream).class
+    }
+
+    /// Returns the log's name of a route.
+    pub(super) fn log_route(&self, key: RouteKey) -> LogRoute {
+        self.store.route(key)
     }
 
     pub(super) fn lane(&self, key: RouteKey) -> LaneId {
