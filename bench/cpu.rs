@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+/// "No such process", on Linux of every architecture; the standard library has no name for it.
+const ESRCH: i32 = 3;
+
 /// Returns the CPU time that the living threads of process `pid` have used so far.
 ///
 /// A thread that ended between two readings is missing from the second, so measure only spans in which
@@ -24,8 +27,10 @@ pub(crate) fn used_by(pid: u32) -> anyhow::Result<Duration> {
         let path = task?.path().join("schedstat");
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            // A thread that ended since the folder was read.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            // A thread that ended since the folder was read, or since its file was opened.
+            Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => {
+                continue;
+            }
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
         let on_cpu = text.split_ascii_whitespace().next().context("schedstat is empty")?;

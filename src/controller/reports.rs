@@ -92,6 +92,14 @@ struct State {
     consumers: BTreeMap<(String, String), Sender<Consumer>>,
 }
 
+impl State {
+    /// Returns what gateways reported that is not too old to count.
+    fn fresh(&self, now: Timestamp) -> impl Iterator<Item = &Gateway> {
+        let fresh = move |gateway: &&Sender<Gateway>| now.since(gateway.at) <= OFFERED_FRESH;
+        self.gateways.values().filter(fresh).map(|gateway| &gateway.last)
+    }
+}
+
 #[derive(Debug)]
 struct Sender<T> {
     run: u64,
@@ -221,9 +229,7 @@ impl Reports {
     }
 
     fn burst_begins_on(&self, topics: &[String], now: Timestamp) -> bool {
-        let state = self.lock();
-        let mut fresh = state.gateways.values().filter(|gateway| now.since(gateway.at) <= OFFERED_FRESH);
-        fresh.any(|gateway| gateway.last.begins_to_burst() && gateway.last.carries(topics))
+        self.lock().fresh(now).any(|gateway| gateway.begins_to_burst() && gateway.carries(topics))
     }
 
     /// Returns what is known of `group` and the load on `topics`, and begins to count busy time anew.
@@ -231,9 +237,8 @@ impl Reports {
         let mut state = self.lock();
         state.gateways.retain(|_, gateway| now.since(gateway.at) <= FORGET_AFTER);
         state.consumers.retain(|_, consumer| now.since(consumer.at) <= FORGET_AFTER);
-        let fresh = state.gateways.values().filter(|gateway| now.since(gateway.at) <= OFFERED_FRESH);
-        let offered = offered(fresh.clone().map(|gateway| &gateway.last), topics);
-        let held = fresh.map(|gateway| gateway.last.held_on(topics)).sum();
+        let offered = offered(state.fresh(now), topics);
+        let held = state.fresh(now).map(|gateway| gateway.held_on(topics)).sum();
         let mut heard = Heard { offered, held, ..Heard::default() };
         for ((of, member), consumer) in &mut state.consumers {
             if of != group {

@@ -44,9 +44,8 @@ fn nothing_is_settled_before_it_is_durable() {
     assert_eq!(rig.cut_hard().read_all(), []);
 }
 
-#[test]
-fn after_a_failed_sync_all_of_it_goes_to_a_new_segment() {
-    let mut rig = Rig::new();
+/// Two records are stored, then three whose first sync fails and whose second does not.
+fn commit_around_a_failed_sync(rig: &mut Rig) {
     rig.append(A, 2, 100);
     rig.commit();
     rig.append(A, 3, 100);
@@ -54,6 +53,12 @@ fn after_a_failed_sync_all_of_it_goes_to_a_new_segment() {
     rig.commit();
     rig.now += crate::health::FAULT_RETRY;
     rig.commit();
+}
+
+#[test]
+fn after_a_failed_sync_all_of_it_goes_to_a_new_segment() {
+    let mut rig = Rig::new();
+    commit_around_a_failed_sync(&mut rig);
     assert_eq!((rig.settled(A), rig.segments()), (5, 2));
     assert_eq!(rig.read().len(), 5);
     let mut after = rig.cut_hard();
@@ -64,13 +69,7 @@ fn after_a_failed_sync_all_of_it_goes_to_a_new_segment() {
 fn what_an_abandoned_segment_holds_behind_its_last_good_commit_does_not_count() {
     let mut rig = Rig::new();
     rig.keep();
-    rig.append(A, 2, 100);
-    rig.commit();
-    rig.append(A, 3, 100);
-    rig.disk.faults(|faults| faults.failing_syncs = 1);
-    rig.commit();
-    rig.now += crate::health::FAULT_RETRY;
-    rig.commit();
+    commit_around_a_failed_sync(&mut rig);
     // The page cache still shows the failed commit, whole: after kill -9 recovery sees it.
     let mut after = rig.killed();
     assert_eq!(after.report.findings, []);
