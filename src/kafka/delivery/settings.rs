@@ -203,8 +203,6 @@ impl Settings {
                 ("message.max.bytes", self.max_record_bytes.to_string()),
                 ("queue.buffering.max.messages", queue_records.to_string()),
                 ("queue.buffering.max.kbytes", queue_kib.to_string()),
-                // A leader that librdkafka lost sight of would else be looked for again after five minutes.
-                ("topic.metadata.refresh.interval.ms", "10000".to_owned()),
                 ("socket.timeout.ms", "10000".to_owned()),
                 ("request.timeout.ms", "8000".to_owned()),
                 ("socket.keepalive.enable", "true".to_owned()),
