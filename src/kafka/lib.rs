@@ -11,5 +11,6 @@ mod native;
 pub mod observe;
 pub mod partitioner;
 pub mod reader;
+mod rebootstrap;
 pub mod setting;
 pub mod topics;

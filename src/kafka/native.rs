@@ -57,6 +57,22 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     }
 }
 
+/// How long a broker has for its answer to the question whether it is there.
+const ASK_FOR: Duration = Duration::from_secs(1);
+
+/// Tells a client its bootstrap servers again if no broker answers it within a second; returns whether one did.
+pub(crate) fn rebootstrap<C: ClientContext>(client: &Client<C>, servers: &str) -> bool {
+    if client.fetch_metadata(None, ASK_FOR).is_ok() {
+        return true;
+    }
+    if let Ok(list) = CString::new(servers) {
+        tracing::warn!(servers, "no broker answers: librdkafka is told its bootstrap servers again");
+        // SAFETY: the client is alive, and the list is copied.
+        unsafe { sys::rd_kafka_brokers_add(client.native_ptr(), list.as_ptr()) };
+    }
+    false
+}
+
 /// librdkafka's report about one record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
@@ -123,12 +139,12 @@ impl Producer {
         Ok(Self { queue, client })
     }
 
-    /// Waits up to `timeout` for one event, tells `listener` all of it, and returns.
-    pub(crate) fn serve(&self, timeout: Duration, listener: &mut impl Listener) {
+    /// Waits up to `timeout` for one event, tells `listener` all of it, and returns; false if none came.
+    pub(crate) fn serve(&self, timeout: Duration, listener: &mut impl Listener) -> bool {
         let timeout_ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
         // SAFETY: the queue is alive as long as `self`.
         let event = unsafe { sys::rd_kafka_queue_poll(self.queue.0.as_ptr(), timeout_ms) };
-        let Some(event) = NonNull::new(event).map(Event) else { return };
+        let Some(event) = NonNull::new(event).map(Event) else { return false };
         // SAFETY: the event is alive until the end of this function, here and below.
         match unsafe { sys::rd_kafka_event_type(event.0.as_ptr()) } {
             sys::RD_KAFKA_EVENT_DR => reports(&event, listener),
@@ -145,6 +161,12 @@ impl Producer {
             sys::RD_KAFKA_EVENT_LOG => forward_log(&event),
             other => tracing::debug!(event = other, "librdkafka event ignored"),
         }
+        true
+    }
+
+    /// As the function of this name.
+    pub(crate) fn rebootstrap(&self, servers: &str) -> bool {
+        rebootstrap(&self.client, servers)
     }
 
     /// Makes a [`Self::serve`] that waits return at once.

@@ -3,6 +3,7 @@
 mod drain;
 mod false_success;
 mod frozen_kafka;
+mod no_brokers;
 
 use anyhow::Result;
 use tidegate_tests::support::kafka::Kafka;

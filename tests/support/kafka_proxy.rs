@@ -6,6 +6,9 @@
 //! else does, unchanged, and responses keep the order of their requests, as Kafka's own do.
 //!
 //! [`refuse`](KafkaProxy::refuse) answers requests in the middle of a stream, as a broker that does not take them.
+//!
+//! [`hide_brokers`](KafkaProxy::hide_brokers) changes metadata, to what a site's only broker says of itself while its
+//! controller has it fenced: that there is no broker at all.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,8 +18,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, decode_request_header_from_buffer};
+use kafka_protocol::messages::{
+    ApiKey, BrokerId, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+    TopicName,
+};
+use kafka_protocol::protocol::{
+    Decodable, Encodable, HeaderVersion, StrBytes, decode_request_header_from_buffer,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -28,6 +36,11 @@ use super::door::Door;
 const MAX_FRAME_BYTES: usize = 64 * 1024 * 1024;
 /// Responses that a connection is waiting for. librdkafka sends five requests at a time.
 const MAX_OUTSTANDING: usize = 64;
+/// Kafka's error code of a partition that has no leader.
+const LEADER_NOT_AVAILABLE: i16 = 5;
+/// Topics beside those that were asked for in an answer without brokers. librdkafka is still at them when the thread of
+/// the broker that it drops has ended: only in this order it does not look for another.
+const MORE_TOPICS: u32 = 1000;
 
 /// What the proxy answers to each producer's first Produce request of each partition.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +108,8 @@ struct State {
     injected: Injected,
     refusal: Option<Refusal>,
     refused: u32,
+    /// Metadata answers that are still to list no broker.
+    to_hide: u32,
 }
 
 impl KafkaProxy {
@@ -136,6 +151,17 @@ impl KafkaProxy {
         state.refused = 0;
     }
 
+    /// Makes the next answers with metadata list no broker and no leader.
+    pub fn hide_brokers(&self, answers: u32) {
+        self.shared.lock().to_hide = answers;
+    }
+
+    /// Returns how many of these are still to come.
+    #[must_use]
+    pub fn to_hide(&self) -> u32 {
+        self.shared.lock().to_hide
+    }
+
     /// Returns how many requests were refused since the last [`refuse`](Self::refuse).
     #[must_use]
     pub fn refused(&self) -> u32 {
@@ -153,6 +179,8 @@ impl KafkaProxy {
 enum Answer {
     /// The broker's next response.
     FromBroker,
+    /// The same, to a Metadata request of this version.
+    Metadata(i16),
     /// This frame, once the bell has rung or patience is over.
     Ours { frame: Bytes, patience: Duration, second: oneshot::Receiver<()> },
     /// This frame; if `written`, in the place of the broker's.
@@ -171,6 +199,12 @@ impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         // The state is consistent between statements, whoever panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether one more answer is to list no broker.
+    fn hides(&self) -> bool {
+        let to_hide = &mut self.lock().to_hide;
+        std::mem::replace(to_hide, to_hide.saturating_sub(1)) > 0
     }
 
     /// Withholds a request that is its producer's first of its partition (librdkafka sends one partition a request).
@@ -217,7 +251,9 @@ async fn requests(
     loop {
         let frame = read_frame(&mut from_client).await?;
         let Some((header, request)) = produce(&frame)? else {
-            answers.send(Answer::FromBroker).await?;
+            let (api_key, version) = ((&frame[4..]).get_i16(), (&frame[6..]).get_i16());
+            let of_metadata = api_key == ApiKey::Metadata as i16;
+            answers.send(if of_metadata { Answer::Metadata(version) } else { Answer::FromBroker }).await?;
             to_server.write_all(&frame).await?;
             continue;
         };
@@ -257,6 +293,10 @@ async fn responses(
     while let Some(answer) = expected.recv().await {
         let frame = match answer {
             Answer::FromBroker => read_frame(&mut from_server).await?,
+            Answer::Metadata(version) => {
+                let frame = read_frame(&mut from_server).await?;
+                if shared.hides() { without_brokers(&frame, version)? } else { frame }
+            }
             Answer::Refusal { frame, written } => {
                 if written {
                     read_frame(&mut from_server).await?;
@@ -355,8 +395,36 @@ fn refusal(header: &RequestHeader, request: &ProduceRequest, code: i16) -> Resul
     });
     let response = ProduceResponse::default().with_responses(refused.collect());
     let header = ResponseHeader::default().with_correlation_id(header.correlation_id);
+    respond(&header, &response, version)
+}
+
+/// Returns a Metadata response's frame without brokers, and so without leaders.
+fn without_brokers(frame: &Bytes, version: i16) -> Result<Bytes> {
+    let mut body = frame.slice(4..);
+    let header = ResponseHeader::decode(&mut body, MetadataResponse::header_version(version))?;
+    let mut response = MetadataResponse::decode(&mut body, version)?;
+    response.brokers.clear();
+    response.controller_id = BrokerId(-1);
+    for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        partition.leader_id = BrokerId(-1);
+        partition.error_code = LEADER_NOT_AVAILABLE;
+    }
+    if let Some(topic) = response.topics.first().cloned() {
+        let name = |number| TopicName(StrBytes::from_string(format!("nobody-wants-{number}")));
+        let others = (0..MORE_TOPICS)
+            .map(|n| topic.clone().with_name(Some(name(n))).with_topic_id(Default::default()));
+        response.topics.extend(others);
+    }
+    respond(&header, &response, version)
+}
+
+fn respond<R: Encodable + HeaderVersion>(
+    header: &ResponseHeader,
+    response: &R,
+    version: i16,
+) -> Result<Bytes> {
     let mut body = BytesMut::new();
-    header.encode(&mut body, ProduceResponse::header_version(version))?;
+    header.encode(&mut body, R::header_version(version))?;
     response.encode(&mut body, version)?;
     let mut frame = BytesMut::with_capacity(4 + body.len());
     frame.put_i32(i32::try_from(body.len()).context("a response of 2 GiB")?);
@@ -366,9 +434,8 @@ fn refusal(header: &RequestHeader, request: &ProduceRequest, code: i16) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use kafka_protocol::messages::TopicName;
     use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-    use kafka_protocol::protocol::{StrBytes, encode_request_header_into_buffer};
+    use kafka_protocol::protocol::encode_request_header_into_buffer;
 
     use super::*;
 

@@ -30,6 +30,7 @@ pub use settings::{COMMIT_INTERVAL, Settings, WORK_MAX, Work};
 pub use stats::{Snapshot, Stats};
 
 use crate::native;
+use crate::rebootstrap::Rebootstrap;
 
 /// A stop is seen after this long at most, and then after the record in work.
 const POLL: Duration = Duration::from_millis(100);
@@ -132,7 +133,15 @@ pub fn spawn(
 ) -> Result<Running, Error> {
     let (stats, stop) = (Arc::new(Stats::default()), Arc::new(AtomicBool::new(false)));
     let consumer = subscribe(settings, Arc::clone(&stats))?;
-    let worker = Worker { consumer, work: settings.work, clock, started, stats: Arc::clone(&stats), sink };
+    let worker = Worker {
+        consumer,
+        servers: settings.bootstrap_servers.clone(),
+        work: settings.work,
+        clock,
+        started,
+        stats: Arc::clone(&stats),
+        sink,
+    };
     let flag = Arc::clone(&stop);
     let thread = std::thread::Builder::new()
         .name("consumer".to_owned())
@@ -152,6 +161,7 @@ fn subscribe(settings: &Settings, stats: Arc<Stats>) -> Result<BaseConsumer<Cont
 
 struct Worker<S> {
     consumer: BaseConsumer<Context>,
+    servers: String,
     work: Work,
     clock: Clock,
     started: Timestamp,
@@ -161,13 +171,18 @@ struct Worker<S> {
 
 impl<S: FnMut(&Received<'_>)> Worker<S> {
     fn run(self, stop: &AtomicBool) -> Result<(), Error> {
-        let Self { consumer, work, clock, started, stats, mut sink } = self;
+        let Self { consumer, servers, work, clock, started, stats, mut sink } = self;
         let mut result = Ok(());
-        let mut first = true;
+        let (mut first, mut rebootstrap) = (true, Rebootstrap::default());
         while result.is_ok() && !stop.load(Ordering::Acquire) {
             match consumer.poll(POLL) {
-                None => {}
+                None => {
+                    if rebootstrap.waited(POLL) && native::rebootstrap(consumer.client(), &servers) {
+                        rebootstrap.answered();
+                    }
+                }
                 Some(Ok(message)) => {
+                    rebootstrap.answered();
                     let begin = clock();
                     if std::mem::take(&mut first) {
                         stats.fetched_after(begin.since(started));
@@ -184,7 +199,12 @@ impl<S: FnMut(&Received<'_>)> Worker<S> {
                     result = Err(Error::Fatal(code.to_string()));
                 }
                 // A broker or a topic is away: librdkafka tries again by itself.
-                Some(Err(error)) => tracing::warn!(%error, "consumer error"),
+                Some(Err(error)) => {
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+                        rebootstrap.brokers_down();
+                    }
+                    tracing::warn!(%error, "consumer error");
+                }
             }
         }
         close(consumer, clock);

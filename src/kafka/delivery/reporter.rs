@@ -15,6 +15,7 @@ use super::proof::Proof;
 use super::retire::retire;
 use super::shared::{Instance, Report, Shared, Verdict};
 use crate::native;
+use crate::rebootstrap::Rebootstrap;
 
 /// How long one wait for events lasts; a stop interrupts it.
 const WAIT: Duration = Duration::from_secs(1);
@@ -52,11 +53,20 @@ impl Reporter {
 
 fn serve(shared: &Arc<Shared>, lane: usize, stop: &AtomicBool) {
     let watch = Watch { shared, lane };
+    let servers = shared.lanes[lane].config.get("bootstrap.servers").unwrap_or_default();
+    let (mut served, mut rebootstrap) = (0, Rebootstrap::default());
     while !stop.load(Ordering::Acquire) {
         let Instance { number, producer } = shared.lanes[lane].instance();
-        let mut batch = Batch { shared, lane, number, proof: Proof::default(), touched: 0 };
-        producer.serve(WAIT, &mut batch);
+        if std::mem::replace(&mut served, number) != number {
+            rebootstrap = Rebootstrap::default();
+        }
+        let proof = Proof::default();
+        let mut batch = Batch { shared, lane, number, rebootstrap: &mut rebootstrap, proof, touched: 0 };
+        let came = producer.serve(WAIT, &mut batch);
         shared.ring(batch.touched);
+        if !came && rebootstrap.waited(WAIT) && producer.rebootstrap(servers) {
+            rebootstrap.answered();
+        }
     }
     std::mem::forget(watch);
 }
@@ -80,6 +90,7 @@ struct Batch<'a> {
     lane: usize,
     /// Number of the instance whose event it is.
     number: u32,
+    rebootstrap: &'a mut Rebootstrap,
     proof: Proof,
     /// Workers that got a report.
     touched: u64,
@@ -102,6 +113,7 @@ impl native::Listener for Batch<'_> {
             }
             None if self.proof.judge(report.topic, report.partition, report.offset) => {
                 lane.has_proven.store(true, Ordering::Relaxed);
+                self.rebootstrap.answered();
                 Verdict::Delivered(report.offset)
             }
             None => Verdict::Unproven,
@@ -116,6 +128,9 @@ impl native::Listener for Batch<'_> {
 
     fn error(&mut self, code: RDKafkaErrorCode, reason: &str) {
         let lane = &self.shared.lanes[self.lane];
+        if code == RDKafkaErrorCode::AllBrokersDown {
+            self.rebootstrap.brokers_down();
+        }
         let instance = lane.instance();
         // An event of an instance that was replaced meanwhile says nothing about the new one.
         let fatal = (instance.number == self.number).then(|| instance.producer.fatal()).flatten();

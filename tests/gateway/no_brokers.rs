@@ -1,0 +1,62 @@
+//! A site's only broker says for a moment that there is no broker, as it does while its controller has it fenced.
+//!
+//! librdkafka then forgets it, and often for ever: see `tidegate_kafka`'s `rebootstrap`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tidegate_fleet::{Load, Plan};
+use tidegate_tests::support::deadline::eventually;
+use tidegate_tests::support::fleet::Fleet;
+use tidegate_tests::support::kafka::Kafka;
+use tidegate_tests::support::kafka_proxy::KafkaProxy;
+use tidegate_tests::support::scenario::on_real_parts;
+use tidegate_tests::support::tidegate::Gateway;
+use tidegate_tests::support::verifier::{Ledger, Lines};
+
+use super::{CLASS, create_topics, verify};
+
+const TIMES: u32 = 2;
+/// As many as there are lanes: each client is told once, and asks again at once.
+const ANSWERS: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(2);
+const LASTS: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kafka_that_lists_no_broker_for_a_moment_is_found_again() -> Result<()> {
+    on_real_parts(
+        "a Kafka that lists no broker for a moment is found again, and nothing is lost",
+        async |dir| {
+            let proxy = KafkaProxy::open().await?;
+            let kafka = Kafka::start_behind(dir, Some(proxy.address())).await?;
+            proxy.forward_to(kafka.client_listener());
+            create_topics(&kafka, 4).await?;
+            let settings = "[kafka.overrides]\n'topic.metadata.refresh.interval.ms' = '500'";
+            let gateway = Gateway::start(dir, &kafka.bootstrap(), settings).await?;
+
+            let mut plan = Plan::new(Load::steady(50, 5.0, LASTS), 11);
+            plan.user_names = false;
+            let fleet = Fleet::new(plan);
+            let (devices, address) = (fleet.clone(), gateway.address);
+            let running = tokio::spawn(async move { devices.run(address, ()).await });
+            for _ in 0..TIMES {
+                tokio::time::sleep(PAUSE).await;
+                proxy.hide_brokers(ANSWERS);
+                eventually("metadata is asked for", SOON, async || Ok((proxy.to_hide() == 0).then_some(())))
+                    .await?;
+            }
+            let report = running.await?.context("the fleet")?;
+            ensure!(
+                report.published > 0 && report.unfinished == 0 && report.lost_connections == 0,
+                "{report:?}\n{}",
+                gateway.process.tail()
+            );
+            let mut ledger = Ledger::default();
+            fleet.account(&mut ledger);
+            verify(&kafka, (fleet, Lines { class: CLASS.to_owned() }), ledger).await?.ensure_sound()?;
+            Ok(())
+        },
+    )
+    .await
+}
