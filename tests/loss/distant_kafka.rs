@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tidegate_runtime::clock;
-use tidegate_tests::support::say::say;
 
 use super::case::Case;
 use super::spool;
@@ -18,9 +17,6 @@ pub(super) const CASE: Case = Case {
     ..Case::USUAL
 };
 
-/// False as long as a gateway that starts goes BEHIND here within five seconds (48 of its routes on 2026-11-25). Then this
-/// only says what it has found, and holds the gateway to the rest.
-const STAYS_DIRECT: bool = false;
 /// Twenty messages for each partition.
 const WARM: u64 = 4000;
 const WARM_WITHIN: Duration = Duration::from_mins(1);
@@ -46,12 +42,7 @@ async fn a_distant_healthy_kafka_does_not_go_behind() -> Result<()> {
         }
         // The log itself knows best: a route that was behind for a moment has records in it.
         let records = site.posts[0].spooled()?.saturating_sub(before);
-        let found = format!("{most} routes were behind, {records} records are in the log");
-        if STAYS_DIRECT {
-            ensure!(most == 0 && records == 0, "{found}");
-        } else if site.has_spool {
-            say(format_args!("NOT HELD TO (STAYS_DIRECT): a distant Kafka stays DIRECT; {found}"));
-        }
+        ensure!(most == 0 && records == 0, "{most} routes were behind, {records} records are in the log");
         Ok(())
     })
     .await

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
     ApiKey, BrokerId, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
@@ -410,9 +411,9 @@ fn without_brokers(frame: &Bytes, version: i16) -> Result<Bytes> {
         partition.error_code = LEADER_NOT_AVAILABLE;
     }
     if let Some(topic) = response.topics.first().cloned() {
+        let unnamed = MetadataResponseTopic::default().topic_id;
         let name = |number| TopicName(StrBytes::from_string(format!("nobody-wants-{number}")));
-        let others = (0..MORE_TOPICS)
-            .map(|n| topic.clone().with_name(Some(name(n))).with_topic_id(Default::default()));
+        let others = (0..MORE_TOPICS).map(|n| topic.clone().with_name(Some(name(n))).with_topic_id(unnamed));
         response.topics.extend(others);
     }
     respond(&header, &response, version)

@@ -1,18 +1,18 @@
-//! How long Kafka's reports usually take: the median of the last minute.
+//! How long Kafka's slow reports take: the 99th percentile of the last minute.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Width of a bucket: four medians off by one bucket are 200 ms, far below the second that is the least that counts.
+/// Width of a bucket: three times the percentile are off by 150 ms at most, far below the second that is the least that counts.
 const STEP: Duration = Duration::from_millis(50);
-/// Buckets: from 2.5 s on, four medians are above the cap anyway.
-const BUCKETS: usize = 51;
+/// Buckets: from 3.35 s on, three times the percentile are above the cap anyway.
+const BUCKETS: usize = 68;
 /// The last minute, forgotten ten seconds at a time.
 const SLICES: usize = 6;
 const SLICE: Duration = Duration::from_secs(10);
 
-/// Delays of reports, from hand-over to report, in the last minute.
+/// Delays of reports in the last minute.
 #[derive(Clone, Debug)]
 pub struct Delays {
     slices: [[u32; BUCKETS]; SLICES],
@@ -35,15 +35,16 @@ impl Delays {
         *count = count.saturating_add(1);
     }
 
-    /// Returns the median, rounded up to 50 ms and at most 2.55 s; `None` if there was no report.
-    pub fn median(&mut self, now: Timestamp) -> Option<Duration> {
+    /// Returns the delay that one report in a hundred exceeds, rounded up to 50 ms and at most 3.4 s; `None` if there was no
+    /// report.
+    pub fn p99(&mut self, now: Timestamp) -> Option<Duration> {
         self.turn_to(now);
         let of = |bucket: usize| self.slices.iter().map(|slice| u64::from(slice[bucket])).sum::<u64>();
         let all: u64 = (0..BUCKETS).map(of).sum();
         let mut below = 0;
         let bucket = (0..BUCKETS).find(|bucket| {
             below += of(*bucket);
-            below * 2 >= all
+            below * 100 >= all * 99
         })?;
         let upper = u32::try_from(bucket + 1).map_or(Duration::MAX, |edge| STEP * edge);
         (all > 0).then_some(upper)
@@ -72,26 +73,29 @@ mod tests {
     }
 
     #[test]
-    fn the_median_is_that_of_the_last_minute() {
+    fn the_percentile_is_that_of_the_last_minute() {
         let mut delays = Delays::default();
         let start = Timestamp::from_millis(100_000);
-        assert_eq!(delays.median(start), None);
-        for delay in [10, 20, 30, 900, 2_000] {
-            delays.add(ms(delay), start);
+        assert_eq!(delays.p99(start), None);
+        for _ in 0..99 {
+            delays.add(ms(40), start);
         }
-        assert_eq!(delays.median(start), Some(ms(50)));
-        for _ in 0..6 {
+        delays.add(ms(2_000), start);
+        assert_eq!(delays.p99(start), Some(ms(50)), "one in a hundred may be slower");
+        delays.add(ms(2_000), start);
+        assert_eq!(delays.p99(start), Some(ms(2_050)), "two of a hundred and one were");
+        for _ in 0..1_000 {
             delays.add(ms(900), start + ms(30_000));
         }
-        assert_eq!(delays.median(start + ms(30_000)), Some(ms(950)));
-        assert_eq!(delays.median(start + ms(69_000)), Some(ms(950)), "the first five are forgotten");
-        assert_eq!(delays.median(start + ms(1_000_000)), None);
+        assert_eq!(delays.p99(start + ms(30_000)), Some(ms(950)));
+        assert_eq!(delays.p99(start + ms(69_000)), Some(ms(950)), "the first are forgotten");
+        assert_eq!(delays.p99(start + ms(1_000_000)), None);
     }
 
     #[test]
     fn what_is_beyond_all_buckets_counts_in_the_last() {
         let mut delays = Delays::default();
         delays.add(Duration::MAX, Timestamp::ZERO);
-        assert_eq!(delays.median(Timestamp::ZERO), Some(ms(2_550)));
+        assert_eq!(delays.p99(Timestamp::ZERO), Some(ms(3_400)));
     }
 }

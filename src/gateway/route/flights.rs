@@ -12,7 +12,8 @@ struct Flight {
     route: RouteId,
     /// Of the hand-over, in its route.
     number: u64,
-    at: Timestamp,
+    /// Since when Kafka is asked for its report.
+    asked_at: Timestamp,
     /// None while the slot is free.
     generation: Option<Generation>,
 }
@@ -32,21 +33,21 @@ impl Flights {
     }
 
     /// Remembers a hand-over that took place with [`Self::next_tag`].
-    pub(crate) fn start(&mut self, route: RouteId, number: u64, generation: Generation, at: Timestamp) {
-        let flight = Flight { route, number, at, generation: Some(generation) };
+    pub(crate) fn start(&mut self, route: RouteId, number: u64, generation: Generation, asked_at: Timestamp) {
+        let flight = Flight { route, number, asked_at, generation: Some(generation) };
         match self.free.pop() {
             Some(tag) => self.slots[tag as usize] = flight,
             None => self.slots.push(flight),
         }
     }
 
-    /// Returns the route and number of a completed hand-over, and when it took place, and frees its tag; `None` for a
+    /// Returns the route and number of a completed hand-over, and since when Kafka is asked for its report, and frees its tag; `None` for a
     /// generation that is not, or no longer, the one that was handed over.
     pub(crate) fn end(&mut self, tag: u32, generation: Generation) -> Option<(RouteId, u64, Timestamp)> {
         let flight =
             self.slots.get_mut(tag as usize).filter(|flight| flight.generation == Some(generation))?;
         flight.generation = None;
-        let found = (flight.route, flight.number, flight.at);
+        let found = (flight.route, flight.number, flight.asked_at);
         self.free.push(tag);
         Some(found)
     }

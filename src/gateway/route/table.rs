@@ -49,6 +49,19 @@ pub(crate) struct Turn<'a> {
     pub(crate) key: RouteKey,
     pub(crate) number: u64,
     pub(crate) next: Next<'a>,
+    /// It goes to Kafka only, so that its device waits for the report.
+    pub(crate) is_direct: bool,
+}
+
+impl Turn<'_> {
+    /// Returns since when Kafka is asked for its report, if it is handed over `now`. What it waits for room before counts, as
+    /// it does in its age: a distant Kafka makes records wait there too.
+    pub(crate) const fn asked_at(&self, now: Timestamp) -> Timestamp {
+        match self.next {
+            Next::Fresh(queued) if self.is_direct => queued.since,
+            Next::Fresh(_) | Next::Logged(_) => now,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -312,7 +325,8 @@ fn drain<A: Copy>(
         if count >= limit {
             break Ok(false);
         }
-        let turn = Turn { route: id, key: route.key, number: route.queue.next_number(), next };
+        let (number, is_direct) = (route.queue.next_number(), !route.mode.is_behind());
+        let turn = Turn { route: id, key: route.key, number, next, is_direct };
         if let Err(wait) = hand_over(&turn) {
             break Err(wait);
         }

@@ -174,12 +174,12 @@ impl Pipeline {
         let Self { routes, out: Outlet { shared, way }, stow, again, counters, .. } = self;
         let Way { port, flights, .. } = way;
         port.completions(now, |report| {
-            let Some((id, number, handed_at)) = flights.end(report.tag, report.generation) else {
+            let Some((id, number, asked_at)) = flights.end(report.tag, report.generation) else {
                 return;
             };
             let completed = match (report.outcome, &mut *stow) {
                 (Outcome::Delivered { .. }, Some(stow)) => {
-                    stow.proven(now.since(handed_at), now);
+                    stow.proven(now.since(asked_at), now);
                     Completed::Proven
                 }
                 (Outcome::Delivered { .. }, None) => Completed::Proven,

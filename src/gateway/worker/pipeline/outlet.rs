@@ -128,7 +128,7 @@ impl Way {
         };
         match port.hand_over(&record, flights.next_tag(), now) {
             Ok(generation) => {
-                flights.start(turn.route, turn.number, generation, now);
+                flights.start(turn.route, turn.number, generation, turn.asked_at(now));
                 Ok(())
             }
             // A closed lane opens again with its next producer, or never; the other classes go on.

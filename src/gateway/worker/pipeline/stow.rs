@@ -99,7 +99,7 @@ impl Stow {
         if self.store.ack == AckAt::Disk && down { AckAt::First } else { self.store.ack }
     }
 
-    /// Takes note of a proven report, `delay` after its hand-over.
+    /// Takes note of a proven report, for which Kafka took `delay`.
     pub(super) fn proven(&mut self, delay: Duration, now: Timestamp) {
         self.judge.reported(delay, now);
     }
