@@ -22,7 +22,7 @@ use crate::metrics::Source;
 use crate::shared::{Identity, Places, Shared, sockets_for};
 use crate::spool::{Opened, Resumed, Store, View};
 use crate::stats::{Counters, Figures, Stats};
-use crate::topics::{partitions, router};
+use crate::topics::{learn, router};
 use crate::worker::{self, Arrival, Bell, Seed};
 use crate::{Error, Metrics, reporter, silence};
 
@@ -90,7 +90,7 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
         Some(spool) => Some(open_spool(spool, &settings, (resources.unix_clock)(), &readiness).await?),
         None => None,
     };
-    let Some(partitions) = partitions(&settings, opened.as_ref(), &readiness, &stop).await else {
+    let Some(topics) = learn(&settings, opened.as_ref(), &readiness, &stop).await else {
         return Ok(Summary::default());
     };
     let workers = workers(&settings);
@@ -99,7 +99,7 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
     let wakes = bells.iter().cloned().map(|bell| Arc::new(move || bell.ring()) as Wake).collect();
     let (delivery, ports) = delivery::start(&kafka, wakes)?;
     let in_log = opened.as_ref().map(Opened::in_log).unwrap_or_default();
-    let (router, topic_names) = router(&settings, &delivery, &partitions, &in_log)?;
+    let (router, topic_names) = router(&settings, &delivery, &topics, &in_log)?;
     let run: u64 = rand::rng().random();
     let identity = Identity::new(&settings.name, run, opened.as_ref().map(Opened::who), &settings.classes);
     let mut max_record_bytes = (kafka.max_record_bytes - delivery::RECORD_OVERHEAD_BYTES) as usize;
@@ -109,7 +109,7 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
             max_record_bytes.min(usize::try_from(opened.max_record_bytes()).unwrap_or(usize::MAX));
         let classes = router.destinations.iter().map(|destination| destination.class.index());
         let streams: Vec<_> = classes.zip(topic_names.iter().cloned()).collect();
-        let (started, left) = opened.start(&streams, &bells)?;
+        let (started, left) = opened.start(&streams, topics, &settings.kafka_topics(), &bells)?;
         (store, resumed) = (Some(Arc::new(started)), left);
     }
     let (doors, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(INBOX_ARRIVALS)).unzip();

@@ -1,4 +1,4 @@
-//! The Kafka topics of a gateway: how many partitions each has, and which messages go where.
+//! The Kafka topics of a gateway: how many partitions and copies each has, and which messages go where.
 //!
 //! Owns what happens once, between the settings and the first message. With a spool, also the topics that only an
 //! earlier run's settings knew and that the log still has records for.
@@ -14,24 +14,24 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::config::Settings;
 use crate::route::{Destination, Router, Rule, StreamId};
-use crate::spool::{self, InLog, Opened};
+use crate::spool::{self, InLog, Opened, Topic};
 
-/// How long a gateway that knows the partitions of its last run waits for Kafka to tell them.
+/// How long a gateway that knows the topics of its last run waits for Kafka to tell them.
 const KAFKA_PATIENCE: Duration = Duration::from_secs(3);
-/// Waits between two attempts to learn the partitions from Kafka, doubling from the first to the last.
+/// Waits between two attempts to learn the topics from Kafka, doubling from the first to the last.
 const KAFKA_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Asks Kafka how many partitions each topic has, until it answers; `None` if the gateway is to stop before. With a
-/// spool that knows them from an earlier run, a Kafka that is away is not waited for.
-pub(crate) async fn partitions(
+/// Asks Kafka what each topic is like, until it answers; `None` if the gateway is to stop before. With a spool that knows
+/// them from an earlier run, a Kafka that is away is not waited for.
+pub(crate) async fn learn(
     settings: &Settings,
     opened: Option<&Opened>,
     readiness: &Readiness,
     stop: &CancellationToken,
-) -> Option<BTreeMap<String, u32>> {
+) -> Option<BTreeMap<String, Topic>> {
     let names = settings.kafka_topics();
     let none = BTreeMap::new();
-    let kept = opened.map_or(&none, |opened| &opened.partitions);
+    let kept = opened.map_or(&none, |opened| &opened.kept);
     let patience = names.iter().all(|name| kept.contains_key(name)).then_some(KAFKA_PATIENCE);
     let in_log = opened.map(Opened::in_log).unwrap_or_default();
     let waits = |topic: &str| in_log.iter().any(|in_log| in_log.topic == topic);
@@ -39,28 +39,31 @@ pub(crate) async fn partitions(
         () = stop.cancelled() => return None,
         asked = ask_kafka(settings, &names, readiness) => Some(asked),
         () = tokio::time::sleep(patience.unwrap_or_default()), if patience.is_some() => {
-            tracing::warn!("kafka does not answer: starting with the partitions of the last run");
+            tracing::warn!("kafka does not answer: starting with the topics as the last run knew them");
             None
         }
     };
     readiness.set("kafka", Ok(()));
-    let counts = spool::partitions::decide(asked.as_ref(), kept, waits);
+    let topics = spool::partitions::decide(asked.as_ref(), kept, waits);
     if let Some(opened) = opened {
-        opened.keep_partitions(&counts);
+        opened.keep(&topics);
     }
-    Some(counts)
+    Some(topics)
 }
 
 /// Asks until there is an answer.
-async fn ask_kafka(settings: &Settings, names: &[String], readiness: &Readiness) -> BTreeMap<String, u32> {
+async fn ask_kafka(settings: &Settings, names: &[String], readiness: &Readiness) -> BTreeMap<String, Topic> {
     let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut wait = KAFKA_RETRY.0;
     loop {
-        let reason = match topics::partition_counts(&settings.kafka.bootstrap_servers, &wanted).await {
-            Ok(counts) => match names.iter().find(|name| counts.get(*name).is_none_or(|count| *count == 0)) {
-                None => return counts,
-                Some(missing) => format!("topic {missing} does not exist"),
-            },
+        let reason = match topics::describe(&settings.kafka.bootstrap_servers, &wanted).await {
+            Ok(found) => {
+                let exists = |name: &String| found.get(name).is_some_and(|topic| topic.partitions > 0);
+                match names.iter().find(|name| !exists(name)) {
+                    None => return found.into_iter().map(|(name, topic)| (name, topic.into())).collect(),
+                    Some(missing) => format!("topic {missing} does not exist"),
+                }
+            }
             Err(error) => error.to_string(),
         };
         // Logged by the readiness whenever it changes.
@@ -74,9 +77,10 @@ async fn ask_kafka(settings: &Settings, names: &[String], readiness: &Readiness)
 pub(crate) fn router(
     settings: &Settings,
     delivery: &Delivery,
-    partitions: &BTreeMap<String, u32>,
+    topics: &BTreeMap<String, Topic>,
     in_log: &[InLog],
 ) -> Result<(Router, Vec<String>), Error> {
+    let partitions = |topic: &String| topics.get(topic).map(|topic| topic.partitions);
     let lane = |class: usize| LaneId(u8::try_from(class).expect("classes are few"));
     let mut destinations = Vec::new();
     let mut topic_names: Vec<String> = Vec::new();
@@ -88,7 +92,7 @@ pub(crate) fn router(
             let stream = if let Some(stream) = known.get(&(class, topic)) {
                 *stream
             } else {
-                let count = partitions.get(topic).copied().unwrap_or(1);
+                let count = partitions(topic).unwrap_or(1);
                 let waits = in_log.iter().find(|waits| waits.class == class.index() && waits.topic == *topic);
                 // A partition that the log has records for is served, whatever became of the topic.
                 let served = waits.map_or(count, |waits| count.max(waits.partitions));
@@ -108,7 +112,7 @@ pub(crate) fn router(
         if !known.contains_key(&(class, &waits.topic)) {
             // No rule leads there any more; what waits goes there even so.
             let served =
-                partitions.get(&waits.topic).map_or(waits.partitions, |count| waits.partitions.max(*count));
+                partitions(&waits.topic).map_or(waits.partitions, |count| waits.partitions.max(count));
             let topic = delivery.open_topic(lane(waits.class), &waits.topic, served)?;
             destinations.push(Destination { class, topic, partitions: served });
             topic_names.push(waits.topic.clone());

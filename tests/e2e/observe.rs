@@ -46,8 +46,10 @@ pub(crate) async fn on_real_kafka(bootstrap: &str) {
 /// No Describe, so membership is unknown and no problem; no `CreateTopics`, so a topic has the broker's own count.
 pub(crate) async fn what_the_embedded_broker_lacks(bootstrap: &str) {
     let topic = make_topic(bootstrap, "lacks", 7).await;
-    let counts = topics::partition_counts(bootstrap, &[&topic]).await.expect("it exists");
-    assert_ne!(counts[&topic], 7, "the embedded broker has learned CreateTopics");
+    let topics = topics::describe(bootstrap, &[&topic]).await.expect("it exists");
+    assert_ne!(topics[&topic].partitions, 7, "the embedded broker has learned CreateTopics");
+    assert!(topics[&topic].min_in_sync.is_err(), "the embedded broker has learned DescribeConfigs");
+    assert!(!topics[&topic].is_replicated());
     let seen = observe_one(&mut observer(bootstrap, Isolation::ReadUncommitted), "lacks", &topic).await;
     assert_eq!((seen.membership, seen.problems), (Membership::Unknown, vec![]));
 }
@@ -57,14 +59,15 @@ async fn topics_are_made_once_and_counted(bootstrap: &str) {
     let again = TopicSpec { name: topic.clone(), partitions: 9, replication: 1 };
     let counts = topics::ensure(bootstrap, &[again]).await.expect("it exists");
     assert_eq!(counts[&topic], 4, "an existing topic is taken as it is");
-    let missing = topics::partition_counts(bootstrap, &["tg-observe-nobody-made-this"]).await;
+    let missing = topics::describe(bootstrap, &["tg-observe-nobody-made-this"]).await;
     assert!(matches!(missing, Err(topics::Error::Missing { .. })), "{missing:?}");
 }
 
 async fn a_topic_is_made_with_the_partitions_asked_for(bootstrap: &str) {
     let topic = make_topic(bootstrap, "twelve", 12).await;
-    let counts = topics::partition_counts(bootstrap, &[&topic]).await.expect("it exists");
-    assert_eq!(counts[&topic], 12);
+    let topics = topics::describe(bootstrap, &[&topic]).await.expect("it exists");
+    let found = &topics[&topic];
+    assert_eq!((found.partitions, found.replicas, found.min_in_sync.clone()), (12, 1, Ok(1)));
     let spec = TopicSpec { name: "tg-observe-too-many-replicas".to_owned(), partitions: 1, replication: 99 };
     let refused = topics::ensure(bootstrap, &[spec]).await;
     assert!(matches!(refused, Err(topics::Error::Refused { .. })), "{refused:?}");
@@ -114,7 +117,7 @@ async fn an_unknown_topic_is_a_problem_of_its_group_only(bootstrap: &str) {
     assert_eq!((lags(&seen[0], OnNoCommit::Earliest)[0], &seen[0].problems[..]), (Some(3), &[][..]));
     assert_eq!(seen[1].partitions, []);
     assert_eq!(seen[1].problems, [Problem::UnknownTopic { topic: missing.clone() }]);
-    let created = topics::partition_counts(bootstrap, &[&missing]).await;
+    let created = topics::describe(bootstrap, &[&missing]).await;
     assert!(
         matches!(created, Err(topics::Error::Missing { .. })),
         "observing a topic must not create it: {created:?}"

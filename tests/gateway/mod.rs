@@ -1,5 +1,6 @@
 //! The gateway in front of a real Kafka: what is acknowledged is there, whatever happens in between.
 
+mod copies;
 mod drain;
 mod false_success;
 mod frozen_kafka;

@@ -161,7 +161,7 @@ fn a_spool_has_a_lane_for_each_class_in_their_order() {
     let settings =
         check("[spool]\ndir = 'd'\n[classes.sensor]\nspool_bytes = 536870912\nfull = 'reject'").unwrap();
     let spool = settings.spool.unwrap();
-    assert_eq!((spool.ack, spool.max_record_bytes), (AckAt::First, 1 << 20));
+    assert_eq!((spool.ack, spool.max_record_bytes), (None, 1 << 20));
     for (id, class) in settings.classes.iter() {
         let lane = spool.log.lane(&class.name).map(tidegate_spool::LaneId::index);
         assert_eq!(lane, Some(id.index()), "{}", class.name);
@@ -171,5 +171,5 @@ fn a_spool_has_a_lane_for_each_class_in_their_order() {
 #[test]
 fn small_segments_make_small_records() {
     let spool = check("[spool]\ndir = 'd'\nack = 'kafka'\nsegment_bytes = 1048576").unwrap().spool.unwrap();
-    assert_eq!((spool.ack, spool.max_record_bytes), (AckAt::Kafka, 1 << 18));
+    assert_eq!((spool.ack, spool.max_record_bytes), (Some(AckAt::Kafka), 1 << 18));
 }

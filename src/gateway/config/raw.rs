@@ -98,7 +98,7 @@ pub struct RawReport {
 pub struct RawSpool {
     /// The folder; none: no spool.
     pub dir: Option<PathBuf>,
-    /// `first`, `kafka` or `disk`.
+    /// `first`, `kafka` or `disk`; none: as the copies of the topics want it.
     pub ack: Option<String>,
     /// Size of a segment.
     pub segment_bytes: Option<i64>,

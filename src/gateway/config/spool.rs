@@ -26,10 +26,9 @@ const MAX_BYTES: i64 = 1 << 46;
 const MAX_COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// When a message is acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AckAt {
     /// Once Kafka or the disk has it.
-    #[default]
     First,
     /// Once Kafka has it.
     Kafka,
@@ -37,13 +36,25 @@ pub enum AckAt {
     Disk,
 }
 
+impl AckAt {
+    /// Returns its name, as the settings write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Kafka => "kafka",
+            Self::Disk => "disk",
+        }
+    }
+}
+
 /// Where and how messages lie on the disk.
 #[derive(Clone, Debug)]
 pub struct SpoolSettings {
     /// The folder.
     pub dir: PathBuf,
-    /// When a message is acknowledged.
-    pub ack: AckAt,
+    /// When a message is acknowledged; `None`: at `first`, but at `disk` if a topic is not known to be on two brokers.
+    pub ack: Option<AckAt>,
     /// Largest record with key and headers.
     pub max_record_bytes: u64,
     /// Settings of the log; its lanes are the classes, in their order.
@@ -57,11 +68,12 @@ pub(super) fn spool(
     classes: &ClassTable,
     queue_bytes: u64,
 ) -> Result<Option<SpoolSettings>, Problem> {
-    let ack = match raw.ack.as_deref().unwrap_or("first") {
-        "first" => AckAt::First,
-        "kafka" => AckAt::Kafka,
-        "disk" => AckAt::Disk,
-        other => return Err(Problem::new("spool.ack", other, "first, kafka or disk")),
+    let ack = match raw.ack.as_deref() {
+        None => None,
+        Some("first") => Some(AckAt::First),
+        Some("kafka") => Some(AckAt::Kafka),
+        Some("disk") => Some(AckAt::Disk),
+        Some(other) => return Err(Problem::new("spool.ack", other, "first, kafka or disk")),
     };
     let commit_interval_min = super::check::time(
         "spool.commit_interval_min",

@@ -94,6 +94,26 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "tidegate_spool_single_copy_state",
+        help: "1 if Kafka may acknowledge what one broker of a topic has, or if that is not known.",
+        labels: &["topic"],
+        read: |source, sample| {
+            for (name, topic) in source.shared.store.iter().flat_map(|store| &store.known) {
+                sample(&[name], u64::from(!topic.replicated));
+            }
+        },
+    },
+    Family {
+        name: "tidegate_spool_acknowledgement_state",
+        help: "1 at when messages are acknowledged: first (Kafka or the disk), kafka, or disk.",
+        labels: &["at"],
+        read: |source, sample| {
+            if let Some(store) = &source.shared.store {
+                sample(&[store.ack.as_str()], 1);
+            }
+        },
+    },
+    Family {
         name: "tidegate_spool_parked_routes",
         help: "Routes that the reader of the log comes back for.",
         labels: &[],

@@ -3,11 +3,13 @@
 //! Owns the log's names for what the gateway calls streams and routes, what the boot found, and the page that an operator
 //! reads. What goes to the log and when is the pipeline's business; the log itself is `tidegate_spool`.
 
+mod copies;
 mod inlets;
 mod open;
 pub(crate) mod partitions;
 mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use tidegate_spool::{LaneId, Report, RouteId as LogRoute, Spool, TopicId};
 
 use crate::config::AckAt;
 use crate::route::{Owned, RouteKey};
+pub(crate) use copies::Topic;
 pub(crate) use inlets::Inlets;
 pub(crate) use open::{InLog, Opened, Resumed};
 pub(crate) use view::{View, health_name};
@@ -27,7 +30,10 @@ pub(crate) use view::{View, health_name};
 pub(crate) struct Store {
     pub(crate) spool: Spool<RealDisk, Owned>,
     pub(crate) inlets: Arc<Inlets>,
+    /// When a message is acknowledged: as set, or as the topics' copies want it.
     pub(crate) ack: AckAt,
+    /// What is known of the topics that messages may go to or wait for, by name.
+    pub(crate) known: BTreeMap<String, Topic>,
     pub(crate) report: Report,
     /// Where records go that Kafka refuses for good.
     pub(crate) dead_letters: LaneId,

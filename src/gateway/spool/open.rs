@@ -8,8 +8,9 @@ use tidegate_core::time::UnixMillis;
 use tidegate_spool::disk::RealDisk;
 use tidegate_spool::{Boot, Finding, LaneId, Open, OpenError, Position, SHARDS, Who};
 
+use super::copies::settle_ack;
 use super::inlets::Tap;
-use super::{Inlets, Store, log_clock, partitions};
+use super::{Inlets, Store, Topic, log_clock, partitions};
 use crate::Error;
 use crate::config::SpoolSettings;
 use crate::route::{RouteKey, StreamId};
@@ -24,8 +25,8 @@ pub(crate) struct Opened {
     open: Open<RealDisk>,
     settings: SpoolSettings,
     classes: u8,
-    /// Partitions of the topics, as the last run knew them.
-    pub(crate) partitions: BTreeMap<String, u32>,
+    /// The topics, as the last run knew them.
+    pub(crate) kept: BTreeMap<String, Topic>,
 }
 
 /// A topic of one class that the log has records for.
@@ -51,9 +52,9 @@ impl Opened {
     pub(crate) fn open(settings: SpoolSettings, classes: u8, now: UnixMillis) -> Result<Self, OpenError> {
         let disk = RealDisk::open(&settings.dir)?;
         let boot = Boot { random: rand::rng().random(), machine_boot: machine_boot(), now_unix_ms: now.0 };
-        let partitions = partitions::load(&settings.dir);
+        let kept = partitions::load(&settings.dir);
         let open = tidegate_spool::open(disk, settings.log.clone(), &boot)?;
-        Ok(Self { open, settings, classes, partitions })
+        Ok(Self { open, settings, classes, kept })
     }
 
     pub(crate) fn who(&self) -> Who {
@@ -78,19 +79,25 @@ impl Opened {
         entries.map(|((class, topic), partitions)| InLog { class, topic, partitions }).collect()
     }
 
-    /// Remembers the partitions of all topics for a start without Kafka.
-    pub(crate) fn keep_partitions(&self, counts: &BTreeMap<String, u32>) {
-        if *counts != self.partitions
-            && let Err(error) = partitions::save(&self.settings.dir, counts)
+    /// Remembers all topics for a start without Kafka.
+    pub(crate) fn keep(&self, topics: &BTreeMap<String, Topic>) {
+        let in_file = |topics: &BTreeMap<String, Topic>| -> Vec<(String, u32, bool)> {
+            topics.iter().map(|(name, topic)| (name.clone(), topic.partitions, topic.replicated)).collect()
+        };
+        if in_file(topics) != in_file(&self.kept)
+            && let Err(error) = partitions::save(&self.settings.dir, topics)
         {
-            tracing::warn!(%error, "the partition counts cannot be kept: a start without Kafka will wait for it");
+            tracing::warn!(%error, "what is known of the topics cannot be kept: a start without Kafka will wait for it");
         }
     }
 
-    /// Sets the log to work. `streams`: class and topic of each. Returns what each worker goes on with.
+    /// Sets the log to work. `streams`: class and topic of each; `known`: all topics; `in_use`: those that messages may
+    /// go to. Returns what each worker goes on with.
     pub(crate) fn start(
         self,
         streams: &[(usize, String)],
+        known: BTreeMap<String, Topic>,
+        in_use: &[String],
         bells: &[Bell],
     ) -> Result<(Store, Vec<Vec<Resumed>>), Error> {
         let lanes = || (0..self.classes).map(LaneId);
@@ -109,9 +116,16 @@ impl Opened {
             .open
             .start(log_clock, Tap(Arc::clone(&inlets)), settled)
             .map_err(Error::system("starting the spool"))?;
+        for (topic, (_, name)) in topics.iter().zip(streams) {
+            spool.set_replicated(*topic, is_replicated(&known, name));
+        }
         if report.findings.contains(&Finding::MachineRebooted) {
-            // A broker without a second copy may have had in memory what it acknowledged a moment before.
-            for topic in &topics {
+            // A broker without a second copy may have had in memory what it acknowledged a moment before. What there are
+            // copies of now may have been acknowledged when there were none.
+            let single = |(_, (_, name)): &(_, &(usize, String))| {
+                !is_replicated(&self.kept, name) || !is_replicated(&known, name)
+            };
+            for (topic, _) in topics.iter().zip(streams).filter(single) {
                 for (lane, route, position) in spool.replay_from_safe(*topic, None) {
                     inlets.open(lane, route, None, position);
                     spool.rewind(lane, route);
@@ -137,9 +151,14 @@ impl Opened {
                 last: backlog.last,
             });
         }
-        let (ack, dead_letters) = (self.settings.ack, self.settings.log.dead_letter());
-        Ok((Store { spool, inlets, ack, report, dead_letters, topics }, resumed))
+        let ack = settle_ack(self.settings.ack, in_use, &known);
+        let dead_letters = self.settings.log.dead_letter();
+        Ok((Store { spool, inlets, ack, known, report, dead_letters, topics }, resumed))
     }
+}
+
+fn is_replicated(topics: &BTreeMap<String, Topic>, name: &str) -> bool {
+    topics.get(name).is_some_and(|topic| topic.replicated)
 }
 
 /// Returns the machine's boot id, zeros where there is none.

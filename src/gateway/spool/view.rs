@@ -11,7 +11,6 @@ use serde::Serialize;
 use tidegate_spool::{FullReason, Health, LaneId};
 
 use super::Store;
-use crate::config::AckAt;
 use crate::shared::Shared;
 use crate::stats::Counters;
 
@@ -53,13 +52,23 @@ struct Page {
     epoch: u32,
     /// The epoch is on the disk; if not, this run has an identity of its own.
     epoch_durable: bool,
+    /// When messages are acknowledged: as set, or as the copies of the topics want it.
     ack: &'static str,
+    topics: Vec<Topic>,
     lanes: Vec<Lane>,
     routes_behind: u64,
     routes_parked: usize,
     /// What the boot found that is not as a clean stop leaves it.
     found: Vec<String>,
     more_found: u64,
+}
+
+#[derive(Serialize)]
+struct Topic {
+    name: String,
+    /// Kafka acknowledges only what two brokers have, for all that is known.
+    replicated: bool,
+    found: String,
 }
 
 #[derive(Serialize)]
@@ -85,15 +94,17 @@ impl Page {
     fn new(shared: &Shared, store: &Store, routes_behind: u64) -> Self {
         let report = &store.report;
         let lanes = (0u8..).map(LaneId).zip(&report.lanes);
+        let topics = store.known.iter().map(|(name, topic)| Topic {
+            name: name.clone(),
+            replicated: topic.replicated,
+            found: topic.found.clone(),
+        });
         Self {
             gateway: shared.identity.gateway.to_string(),
             epoch: report.who.epoch,
             epoch_durable: report.who.durable,
-            ack: match store.ack {
-                AckAt::First => "first",
-                AckAt::Kafka => "kafka",
-                AckAt::Disk => "disk",
-            },
+            ack: store.ack.as_str(),
+            topics: topics.collect(),
             lanes: lanes.map(|(id, lane)| Lane::new(store, id, &lane.name)).collect(),
             routes_behind,
             routes_parked: store.spool.parked(),

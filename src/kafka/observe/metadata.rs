@@ -23,6 +23,8 @@ pub(crate) struct Cluster {
     pub(crate) controller: Option<String>,
     /// The topics asked for.
     pub(crate) topics: BTreeMap<String, Result<Leaders, ResponseError>>,
+    /// Replicas of the partition that has the fewest, of each topic that has partitions; those that are away count.
+    pub(crate) replicas: BTreeMap<String, u32>,
 }
 
 /// Leader of each partition, as an address.
@@ -79,7 +81,13 @@ impl From<MetadataResponse> for Cluster {
         };
         let named = |topic: &MetadataResponseTopic| Some((topic.name.as_ref()?.to_string(), leaders(topic)));
         let topics = answer.topics.iter().filter_map(named).collect();
-        Self { brokers, controller, topics }
+        let fewest = |topic: &MetadataResponseTopic| {
+            let of_partitions = topic.partitions.iter().map(|partition| partition.replica_nodes.len());
+            let fewest = of_partitions.min().and_then(|count| u32::try_from(count).ok())?;
+            Some((topic.name.as_ref()?.to_string(), fewest))
+        };
+        let replicas = answer.topics.iter().filter_map(fewest).collect();
+        Self { brokers, controller, topics, replicas }
     }
 }
 
@@ -120,6 +128,19 @@ mod tests {
         let none = Err(ResponseError::LeaderNotAvailable);
         let leaders = [Ok("a:9092".to_owned()), none.clone(), Ok("[::1]:9092".to_owned()), none];
         assert_eq!(cluster.topics["t"], Ok((0..).zip(leaders).collect()));
+    }
+
+    #[test]
+    fn a_topic_has_as_many_replicas_as_its_poorest_partition() {
+        let on = |brokers: &[i32]| {
+            partition(0, 1, 0).with_replica_nodes(brokers.iter().map(|id| BrokerId(*id)).collect())
+        };
+        let topic = |name, partitions| {
+            MetadataResponseTopic::default().with_name(Some(topic_name(name))).with_partitions(partitions)
+        };
+        let topics = vec![topic("t", vec![on(&[1, 2, 3]), on(&[2, 3])]), topic("u", vec![])];
+        let cluster = Cluster::from(MetadataResponse::default().with_topics(topics));
+        assert_eq!(cluster.replicas, [("t".to_owned(), 2)].into());
     }
 
     #[test]

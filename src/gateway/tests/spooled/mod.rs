@@ -182,6 +182,47 @@ fn with_ack_disk_every_message_is_on_the_disk_before_its_puback() {
 }
 
 #[test]
+fn a_site_that_is_not_known_to_have_two_copies_acknowledges_from_the_disk_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = start(&kafka(), folder.path(), |raw| raw.spool.ack = None);
+    let mut client = gateway.connect(V311, "device-1");
+    for id in 1..=5u16 {
+        publish(&mut client, id..=id);
+        assert!(gateway.metric(STORED) >= u64::from(id));
+    }
+    assert_eq!(gateway.metric("tidegate_spool_acknowledgement_state{at=\"disk\"}"), 1);
+    assert_eq!(gateway.metric(&format!("tidegate_spool_single_copy_state{{topic=\"{TOPIC}\"}}")), 1);
+    let (_, page) = gateway.get("/v1/spool");
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    assert_eq!((&page["ack"], &page["topics"][2]["replicated"]), (&"disk".into(), &false.into()));
+    let found = page["topics"][2]["found"].as_str().unwrap();
+    assert!(found.contains("replication is 1") && found.contains("DescribeConfigs"), "{found}");
+    assert_all_in_order(&gateway, 5);
+}
+
+#[test]
+fn without_kafka_what_an_earlier_run_found_decides_who_acknowledges() {
+    let folder = tempfile::tempdir().unwrap();
+    let kafka = kafka();
+    let first = start(&kafka, folder.path(), |_| ());
+    warmed_up(&first);
+    drop(first);
+    let kept = folder.path().join("partitions.json");
+    // What the mock cluster cannot say: two copies of everything.
+    let said = std::fs::read_to_string(&kept).unwrap();
+    assert_eq!(said.matches("\"replicated\":false").count(), 3, "{said}");
+    std::fs::write(&kept, said.replace("\"replicated\":false", "\"replicated\":true")).unwrap();
+    kafka.broker_down(1).unwrap();
+    let gateway = start(&kafka, folder.path(), |raw| raw.spool.ack = None);
+    gateway.wait_for("tidegate_spool_acknowledgement_state{at=\"first\"}", |is| is == 1);
+    drop(gateway);
+    // And once Kafka is asked again, what it says.
+    kafka.broker_up(1).unwrap();
+    let gateway = start(&kafka, folder.path(), |raw| raw.spool.ack = None);
+    gateway.wait_for("tidegate_spool_acknowledgement_state{at=\"disk\"}", |is| is == 1);
+}
+
+#[test]
 fn a_full_lane_holds_devices_back_until_kafka_has_what_waits() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = start(&kafka(), folder.path(), |_| ());

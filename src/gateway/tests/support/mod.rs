@@ -43,10 +43,12 @@ pub(crate) fn kafka() -> Kafka {
     Rc::new(kafka)
 }
 
-/// Gives a gateway a small spool in `dir`: a lane counts as full from 5 MiB on.
+/// Gives a gateway a small spool in `dir`: a lane counts as full from 5 MiB on. The mock cluster is one broker that tells
+/// nothing of its settings, and most tests are of routes that may be DIRECT.
 pub(crate) fn small_spool(raw: &mut RawSettings, dir: &Path) {
     raw.limits.queue_bytes = Some(1 << 20);
     raw.spool.dir = Some(dir.to_owned());
+    raw.spool.ack = Some("first".to_owned());
     raw.spool.segment_bytes = Some(1 << 20);
     raw.spool.free_floor_bytes = Some(0);
     raw.spool.dead_letter_bytes = Some(8 << 20);

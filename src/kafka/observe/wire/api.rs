@@ -2,9 +2,10 @@
 
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupDescribeRequest,
-    ConsumerGroupDescribeResponse, CreateTopicsRequest, CreateTopicsResponse, DescribeGroupsRequest,
-    DescribeGroupsResponse, FindCoordinatorRequest, FindCoordinatorResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetFetchRequest, OffsetFetchResponse,
+    ConsumerGroupDescribeResponse, CreateTopicsRequest, CreateTopicsResponse, DescribeConfigsRequest,
+    DescribeConfigsResponse, DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest,
+    FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetFetchRequest, OffsetFetchResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message};
 
@@ -36,5 +37,6 @@ requests! {
     ListOffsets ListOffsetsRequest => ListOffsetsResponse,
     ConsumerGroupDescribe ConsumerGroupDescribeRequest => ConsumerGroupDescribeResponse,
     DescribeGroups DescribeGroupsRequest => DescribeGroupsResponse,
+    DescribeConfigs DescribeConfigsRequest => DescribeConfigsResponse,
     CreateTopics CreateTopicsRequest => CreateTopicsResponse,
 }

@@ -1,7 +1,9 @@
-//! Topics: made if they are missing, their partitions counted.
+//! Topics: made if they are missing, and described: how many partitions, and how many brokers have each record.
 //!
 //! Owns no settings of a topic beyond partitions and replication: an existing topic is taken as it is, with the count it
 //! has, since partitions only grow and growing moves keys.
+
+mod copies;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +16,9 @@ use tidegate_core::time::Timestamp;
 
 use crate::observe::metadata::{Cluster, MetadataInquiry, topic_name};
 use crate::observe::wire::{Connection, Dialing, Inquiry, Links, Stream, WireError, bootstrap_addresses};
+
+use copies::MinInSyncInquiry;
+pub use copies::Topic;
 
 /// `client.id` that brokers see.
 const CLIENT_ID: &str = "tidegate-topics";
@@ -101,18 +106,25 @@ pub async fn ensure(bootstrap_servers: &str, specs: &[TopicSpec]) -> Result<BTre
     counts(&names, &kafka.describe(&names, false).await?)
 }
 
-/// Returns the partition count of each of `topics`.
+/// Returns what Kafka says of each of `topics`. A broker that refuses to describe settings, or does not know how, still
+/// counts partitions and replicas.
 ///
 /// # Errors
 /// See [`Error`]; a topic that does not exist is one, and none is created.
-pub async fn partition_counts(
-    bootstrap_servers: &str,
-    topics: &[&str],
-) -> Result<BTreeMap<String, u32>, Error> {
+pub async fn describe(bootstrap_servers: &str, topics: &[&str]) -> Result<BTreeMap<String, Topic>, Error> {
     let names: Vec<String> = topics.iter().map(|name| (*name).to_owned()).collect();
     let mut kafka = Kafka::new(bootstrap_servers)?;
     let cluster = kafka.describe(&names, false).await?;
-    names.iter().map(|name| Ok((name.clone(), count(name, &cluster)?))).collect()
+    let counts: BTreeMap<String, u32> =
+        names.iter().map(|name| Ok((name.clone(), count(name, &cluster)?))).collect::<Result<_, Error>>()?;
+    let bootstrap = kafka.bootstrap.clone();
+    let mut found = kafka.ask(&bootstrap, &MinInSyncInquiry { topics: names }).await?;
+    let topic = |(name, partitions): (String, u32)| {
+        let replicas = cluster.replicas.get(&name).copied().unwrap_or_default();
+        let min_in_sync = found.remove(&name).unwrap_or_else(|| Err("nobody was asked".to_owned()));
+        (name, Topic { partitions, replicas, min_in_sync })
+    };
+    Ok(counts.into_iter().map(topic).collect())
 }
 
 const UNKNOWN: ResponseError = ResponseError::UnknownTopicOrPartition;
@@ -294,10 +306,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_bootstrap_list_and_a_closed_port_are_errors() {
-        assert!(matches!(partition_counts(" ", &["t"]).await, Err(Error::NoBootstrapServer)));
+        assert!(matches!(describe(" ", &["t"]).await, Err(Error::NoBootstrapServer)));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         drop(listener);
-        assert!(matches!(partition_counts(&address, &["t"]).await, Err(Error::Unreachable { .. })));
+        assert!(matches!(describe(&address, &["t"]).await, Err(Error::Unreachable { .. })));
     }
 }
