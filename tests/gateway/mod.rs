@@ -5,6 +5,7 @@ mod drain;
 mod false_success;
 mod frozen_kafka;
 mod no_brokers;
+mod refused_time;
 
 use anyhow::Result;
 use tidegate_tests::support::kafka::Kafka;

@@ -151,6 +151,20 @@ impl Kafka {
         self.create(NewTopic::new(name, partitions, TopicReplication::Fixed(1))).await
     }
 
+    /// As [`create_topic`](Self::create_topic), with settings of the topic.
+    ///
+    /// # Errors
+    /// Kafka's.
+    pub async fn create_topic_with(
+        &self,
+        name: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<()> {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        self.create(settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))).await
+    }
+
     /// Makes a topic of which partition `i` is on the brokers `places[i]`, the first being its preferred leader. A
     /// record is acknowledged once two of them have it, if there are two.
     ///

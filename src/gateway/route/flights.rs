@@ -2,18 +2,26 @@
 //!
 //! Bounded by the worker's credits: a hand-over without a credit does not happen.
 
-use tidegate_core::time::Timestamp;
+use tidegate_core::time::{Timestamp, UnixMillis};
 use tidegate_kafka::delivery::Generation;
 
 use super::table::RouteId;
 
-#[derive(Debug)]
-struct Flight {
-    route: RouteId,
+/// One hand-over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flight {
+    pub(crate) route: RouteId,
     /// Of the hand-over, in its route.
-    number: u64,
+    pub(crate) number: u64,
     /// Since when Kafka is asked for its report.
-    asked_at: Timestamp,
+    pub(crate) asked_at: Timestamp,
+    /// When the record was received, whatever time it was sent with.
+    pub(crate) received: UnixMillis,
+}
+
+#[derive(Debug)]
+struct Slot {
+    flight: Flight,
     /// None while the slot is free.
     generation: Option<Generation>,
 }
@@ -21,7 +29,7 @@ struct Flight {
 /// A slab of outstanding hand-overs.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
-    slots: Vec<Flight>,
+    slots: Vec<Slot>,
     free: Vec<u32>,
 }
 
@@ -33,22 +41,21 @@ impl Flights {
     }
 
     /// Remembers a hand-over that took place with [`Self::next_tag`].
-    pub(crate) fn start(&mut self, route: RouteId, number: u64, generation: Generation, asked_at: Timestamp) {
-        let flight = Flight { route, number, asked_at, generation: Some(generation) };
+    pub(crate) fn start(&mut self, flight: Flight, generation: Generation) {
+        let slot = Slot { flight, generation: Some(generation) };
         match self.free.pop() {
-            Some(tag) => self.slots[tag as usize] = flight,
-            None => self.slots.push(flight),
+            Some(tag) => self.slots[tag as usize] = slot,
+            None => self.slots.push(slot),
         }
     }
 
-    /// Returns the route and number of a completed hand-over, and since when Kafka is asked for its report, and frees its tag; `None` for a
-    /// generation that is not, or no longer, the one that was handed over.
-    pub(crate) fn end(&mut self, tag: u32, generation: Generation) -> Option<(RouteId, u64, Timestamp)> {
-        let flight =
-            self.slots.get_mut(tag as usize).filter(|flight| flight.generation == Some(generation))?;
-        flight.generation = None;
-        let found = (flight.route, flight.number, flight.asked_at);
+    /// Returns a completed hand-over and frees its tag; `None` for a generation that is not, or no longer, the one that was
+    /// handed over.
+    pub(crate) fn end(&mut self, tag: u32, generation: Generation) -> Option<Flight> {
+        let slot = self.slots.get_mut(tag as usize).filter(|slot| slot.generation == Some(generation))?;
+        slot.generation = None;
+        let flight = slot.flight;
         self.free.push(tag);
-        Some(found)
+        Some(flight)
     }
 }

@@ -10,7 +10,7 @@ mod router;
 mod table;
 mod turns;
 
-pub(crate) use flights::Flights;
+pub(crate) use flights::{Flight, Flights};
 pub(crate) use handed::Completed;
 pub(crate) use logged::{Logged, Owned};
 pub(crate) use memory::{NewRecord, Queued};

@@ -14,7 +14,7 @@ use super::opaque::Opaque;
 use super::settings::RECORD_OVERHEAD_BYTES;
 use super::shared::{Shared, Verdict, Worker};
 use super::types::{Completion, Generation, Outcome, Record, Refusal, TopicId};
-use crate::classify::{Class, classify};
+use crate::classify::{Class, Condition, classify, condition};
 use crate::native::Outgoing;
 
 /// See the module; made by [`super::start`].
@@ -191,7 +191,7 @@ impl Port {
 struct Run {
     place: Option<(TopicId, u32)>,
     reported: Reported,
-    /// One was refused for good.
+    /// One was refused for what it is, or its batch was.
     refused: bool,
 }
 
@@ -207,7 +207,10 @@ impl Run {
         // What an earlier instance has proven does not make the partition warm for this one.
         let current = shared.topic(slot.topic).map(|topic| shared.lanes[topic.lane].number());
         let proven = matches!(outcome, Outcome::Delivered { .. }) && current == Some(slot.instance);
-        self.refused |= matches!(outcome, Outcome::Failed(Class::Drop, _));
+        // Whoever sends it again needs to know which it is.
+        let of_record = |code| condition(code) == Some(Condition::RecordTime);
+        self.refused |=
+            matches!(outcome, Outcome::Failed(class, code) if class == Class::Drop || of_record(code));
         self.reported.proven |= proven;
         self.reported.unproven |= !proven;
     }

@@ -317,6 +317,27 @@ fn a_record_that_kafka_refuses_for_good_is_put_aside_and_the_rest_goes_on() {
     assert_eq!(page["lanes"][3]["backlog_routes"], 1);
 }
 
+#[test]
+fn a_record_whose_time_kafka_refuses_is_sent_again_with_the_present_one() {
+    let folder = tempfile::tempdir().unwrap();
+    // One request at a time, so that the second error meets the next producer.
+    let gateway = start(&kafka(), folder.path(), |raw| {
+        raw.kafka.overrides.insert("max.in.flight".to_owned(), "1".to_owned());
+    });
+    let mut client = warmed_up(&gateway);
+    // Once in whatever batch it is, and then alone.
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP;
+    gateway.kafka.request_errors(RDKafkaApiKey::Produce, &[refused, refused]);
+    publish(&mut client, 2..=20);
+    assert_all_in_order(&gateway, 20);
+    assert_eq!(gateway.metric("tidegate_gateway_dead_letters_total"), 0);
+    let records = gateway.records(TOPIC, 20);
+    let first = records.iter().find(|record| record.payload == "2").unwrap();
+    let own: i64 = first.header("tg-time").expect("its own time").parse().unwrap();
+    assert!(own < first.time_ms, "{own} is when it came, {} when it was sent", first.time_ms);
+    assert_eq!(records[0].header("tg-time"), None, "what came before was not refused");
+}
+
 /// The process's time, four times as fast: the minute that a route stays BEHIND takes a quarter.
 fn fast_clock() -> Timestamp {
     Timestamp::from_nanos(clock::monotonic().as_nanos() * 4)

@@ -197,6 +197,7 @@ impl Gateway {
                 key: text(message.key()),
                 payload: text(message.payload()),
                 partition: message.partition(),
+                time_ms: message.timestamp().to_millis().unwrap_or_default(),
                 headers: message
                     .headers()
                     .map(|headers| headers.iter().map(|h| (h.key.to_owned(), text(h.value))).collect())
@@ -221,6 +222,7 @@ pub(crate) struct Record {
     pub(crate) key: String,
     pub(crate) payload: String,
     pub(crate) partition: i32,
+    pub(crate) time_ms: i64,
     pub(crate) headers: Vec<(String, String)>,
 }
 

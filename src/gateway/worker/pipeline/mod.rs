@@ -6,12 +6,13 @@
 mod from_log;
 mod outlet;
 mod stow;
+mod times;
 mod to_log;
 
 use std::sync::Arc;
 
 use tidegate_core::time::Timestamp;
-use tidegate_kafka::classify::Class;
+use tidegate_kafka::classify::{Class, Condition, condition};
 use tidegate_kafka::delivery::{Outcome, Port};
 use tidegate_kafka::partitioner::partition_for;
 use tidegate_mqtt::AckSlot;
@@ -21,7 +22,7 @@ use super::slab::ConnectionId;
 use crate::Error;
 use crate::config::AckAt;
 use crate::message::Message;
-use crate::route::{Completed, HeaderSet, NewRecord, RouteId, RouteKey, RouteTable, TargetId};
+use crate::route::{Completed, Flight, HeaderSet, NewRecord, RouteId, RouteKey, RouteTable, TargetId};
 use crate::shared::Shared;
 use crate::stats::Counters;
 use outlet::{Outlet, Way};
@@ -172,9 +173,11 @@ impl Pipeline {
 
     fn take_reports(&mut self, confirmed: &mut Vec<AckTarget>, now: Timestamp) {
         let Self { routes, out: Outlet { shared, way }, stow, again, counters, .. } = self;
-        let Way { port, flights, .. } = way;
+        let Way { port, flights, refused_times, .. } = way;
         port.completions(now, |report| {
-            let Some((id, number, asked_at)) = flights.end(report.tag, report.generation) else {
+            let Some(Flight { route: id, number, asked_at, received }) =
+                flights.end(report.tag, report.generation)
+            else {
                 return;
             };
             let completed = match (report.outcome, &mut *stow) {
@@ -191,6 +194,17 @@ impl Pipeline {
                         }
                         let route = stow.log_route(routes.key(id));
                         routes.queue(id).expect_refusal(route);
+                    }
+                    if report.alone && condition(code) == Some(Condition::RecordTime) {
+                        // It is handed over again when it is due, and then with another time: see `Way::times`.
+                        let now = (shared.unix_clock)();
+                        tracing::warn!(
+                            time_ms = received.0,
+                            now_ms = now.0,
+                            partition = report.partition,
+                            "kafka refuses the time of a record: it is sent again with the time of its sending"
+                        );
+                        refused_times[routes.key(id).stream.index()].refuse(received, now);
                     }
                     // Its producer is being replaced; all that it had is handed over again.
                     Completed::Unproven

@@ -7,14 +7,15 @@ use tidegate_core::time::{Timestamp, UnixMillis};
 use tidegate_kafka::delivery::{Port, Record, Refusal};
 use tidegate_spool::{Flags, headers};
 
+use super::times::RefusedTimes;
 use crate::Error;
-use crate::route::{Flights, HeaderSet, Logged, Next, Queued, Turn, Wait};
+use crate::route::{Flight, Flights, HeaderSet, Logged, Next, Queued, StreamId, Turn, Wait};
 use crate::shared::Shared;
 
 /// When librdkafka refuses for a reason that no report ends.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
-/// Headers of a record: four that identify it, and four that the settings or the device ask for.
-const MAX_HEADERS: usize = 8;
+/// Headers of a record: four that identify it, four that the settings or the device ask for, and its own time.
+const MAX_HEADERS: usize = 9;
 
 /// The part of the pipeline that a hand-over needs beside the routes.
 pub(super) struct Outlet {
@@ -26,8 +27,17 @@ pub(super) struct Outlet {
 pub(super) struct Way {
     pub(super) port: Port,
     pub(super) flights: Flights,
+    /// By stream.
+    pub(super) refused_times: Vec<RefusedTimes>,
     /// When to try again though no report comes.
     pub(super) retry_at: Option<Timestamp>,
+}
+
+/// A record's own time, and the one that it is sent with.
+#[derive(Clone, Copy)]
+struct Times {
+    received: UnixMillis,
+    sent: UnixMillis,
 }
 
 /// A record's headers while they are put together; what is beyond their bound is dropped.
@@ -38,7 +48,8 @@ struct Headers<'a> {
 
 impl Outlet {
     pub(super) fn new(port: Port, shared: &Arc<Shared>) -> Self {
-        let way = Way { port, flights: Flights::default(), retry_at: None };
+        let refused_times = vec![RefusedTimes::default(); shared.router.destinations.len()];
+        let way = Way { port, flights: Flights::default(), refused_times, retry_at: None };
         Self { shared: Arc::clone(shared), way }
     }
 
@@ -52,7 +63,8 @@ impl Outlet {
 
     fn give_fresh(&mut self, turn: &Turn<'_>, queued: &Queued<'_>, now: Timestamp) -> Result<(), Wait> {
         let Self { shared, way } = self;
-        let mut digits = [0; 20];
+        let (mut digits, mut time_digits) = ([0; 20], [0; 20]);
+        let times = way.times(shared, turn.key.stream, queued.received);
         let identity = &shared.identity;
         let seq = decimal(queued.seq, &mut digits);
         let mut headers = Headers::new(shared, turn, &identity.gateway, identity.epoch.as_bytes(), seq);
@@ -65,14 +77,16 @@ impl Outlet {
         for (header, name, value) in optional {
             headers.push(name, value, queued.headers.has(header));
         }
-        let record = (queued.key, queued.payload, queued.received);
+        headers.push_time(times, &mut time_digits);
+        let record = (queued.key, queued.payload, times);
         way.send(shared, turn, record, &headers, now)
     }
 
     fn give_logged(&mut self, turn: &Turn<'_>, logged: &Logged, now: Timestamp) -> Result<(), Wait> {
         let Self { shared, way } = self;
         let frame = logged.frame();
-        let (mut digits, mut epoch_digits) = ([0; 20], [0; 20]);
+        let (mut digits, mut epoch_digits, mut time_digits) = ([0; 20], [0; 20], [0; 20]);
+        let times = way.times(shared, turn.key.stream, UnixMillis(frame.time_unix_ms));
         let seq = decimal(frame.position.seq, &mut digits);
         let epoch = decimal(frame.position.epoch.into(), &mut epoch_digits);
         let gateway = shared.identity.of(logged.gateway);
@@ -82,7 +96,8 @@ impl Outlet {
         }
         all.push("tg-dup", b"1", frame.flags.has(Flags::DUP));
         all.push("tg-retain", b"1", frame.flags.has(Flags::RETAIN));
-        let record = (frame.key.unwrap_or_default(), frame.payload, UnixMillis(frame.time_unix_ms));
+        all.push_time(times, &mut time_digits);
+        let record = (frame.key.unwrap_or_default(), frame.payload, times);
         way.send(shared, turn, record, &all, now)
     }
 }
@@ -105,18 +120,34 @@ impl<'a> Headers<'a> {
             self.count += 1;
         }
     }
+
+    /// Tells a record's own time, in milliseconds since 1970, if it is sent with another.
+    fn push_time(&mut self, times: Times, digits: &'a mut [u8; 20]) {
+        let received = u64::try_from(times.received.0).unwrap_or_default();
+        self.push("tg-time", decimal(received, digits), times.sent != times.received);
+    }
 }
 
 impl Way {
+    /// Returns the times of a record. Kafka takes none that is too far from its clock, and a record is not lost for that.
+    fn times(&self, shared: &Shared, stream: StreamId, received: UnixMillis) -> Times {
+        let refused = &self.refused_times[stream.index()];
+        if refused.is_empty() {
+            return Times { received, sent: received };
+        }
+        let now = (shared.unix_clock)();
+        Times { received, sent: if refused.would_refuse(received, now) { now } else { received } }
+    }
+
     fn send(
         &mut self,
         shared: &Shared,
         turn: &Turn<'_>,
-        (key, payload, timestamp): (&[u8], &[u8], UnixMillis),
+        (key, payload, times): (&[u8], &[u8], Times),
         headers: &Headers<'_>,
         now: Timestamp,
     ) -> Result<(), Wait> {
-        let Self { port, flights, retry_at } = self;
+        let Self { port, flights, retry_at, .. } = self;
         let route = turn.key;
         let record = Record {
             topic: shared.router.destination(route.stream).topic,
@@ -124,11 +155,12 @@ impl Way {
             key,
             payload,
             headers: &headers.all[..headers.count],
-            timestamp,
+            timestamp: times.sent,
         };
         match port.hand_over(&record, flights.next_tag(), now) {
             Ok(generation) => {
-                flights.start(turn.route, turn.number, generation, turn.asked_at(now));
+                let (route, number, asked_at) = (turn.route, turn.number, turn.asked_at(now));
+                flights.start(Flight { route, number, asked_at, received: times.received }, generation);
                 Ok(())
             }
             // A closed lane opens again with its next producer, or never; the other classes go on.
