@@ -12,6 +12,7 @@
 
 mod ceiling;
 pub mod config;
+mod emptying;
 mod error;
 mod hold;
 mod message;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ceiling::Ceiling;
 use crate::config::{Settings, SpoolSettings};
+use crate::emptying::{self, Emptying};
 use crate::metrics::Source;
 use crate::shared::{Identity, Places, Shared, sockets_for};
 use crate::spool::{Opened, Resumed, Store, View};
@@ -134,6 +135,7 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
         connections: Places::new(max_connections),
         clock: resources.clock,
         unix_clock: resources.unix_clock,
+        emptying: Emptying::default(),
         stop: stop.clone(),
         failure: Mutex::new(None),
     });
@@ -148,6 +150,7 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
         let reporting = reporter::report(reporter, settings.name, run, Arc::clone(&shared), counters);
         watched.spawn(named(reporting, "the reporter"));
     }
+    watched.spawn(named(emptying::watch(Arc::clone(&shared), readiness.clone()), "the watch on the drain"));
     watched.spawn(named(silence::watch(Arc::clone(&shared), readiness.clone()), "the watch on kafka"));
     readiness.set("listener", Ok(()));
     tracing::info!(listen = %settings.listen, workers, max_connections, "gateway takes connections");

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::ceiling::Ceiling;
+use crate::emptying::Emptying;
 use crate::route::Router;
 use crate::shard::SHARDS;
 use crate::spool::Store;
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) connections: Places,
     pub(crate) clock: Clock,
     pub(crate) unix_clock: fn() -> UnixMillis,
+    /// Whether it is to end once Kafka has everything.
+    pub(crate) emptying: Emptying,
     /// Cancelled when the gateway is to stop, whatever the reason.
     pub(crate) stop: CancellationToken,
     pub(crate) failure: Mutex<Option<Error>>,
@@ -65,6 +68,11 @@ impl Shared {
         }
         drop(failure);
         self.stop.cancel();
+    }
+
+    /// Returns true if nobody is let in any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.stop.is_cancelled() || self.emptying.is_asked()
     }
 
     pub(crate) fn has_failed(&self) -> bool {

@@ -47,6 +47,11 @@ impl Store {
         LaneId(u8::try_from(class.index()).expect("classes are few"))
     }
 
+    /// Returns the logs of the first `classes` classes: all but that of dead letters, which nobody sends on.
+    pub(crate) fn lanes(classes: usize) -> impl Iterator<Item = LaneId> {
+        (0u8..).map(LaneId).take(classes)
+    }
+
     /// Returns the log's name of a route.
     pub(crate) fn route(&self, key: RouteKey) -> LogRoute {
         LogRoute { shard: key.shard, topic: self.topics[key.stream.index()], partition: key.partition }

@@ -1,16 +1,17 @@
-//! `/v1/spool`: what an operator sees of the log.
+//! `/v1/spool`: what an operator sees of the log; `/v1/drain`: empties it before the gateway is taken away.
 
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use tidegate_spool::{FullReason, Health, LaneId};
 
 use super::Store;
+use crate::emptying::Left;
 use crate::shared::Shared;
 use crate::stats::Counters;
 
@@ -26,7 +27,14 @@ pub(crate) struct View(Arc<OnceLock<Source>>);
 
 impl View {
     pub(crate) fn router(&self) -> Router {
-        Router::new().route("/v1/spool", get(show)).with_state(self.clone())
+        let router = Router::new().route("/v1/spool", get(show)).route("/v1/drain", post(drain));
+        router.with_state(self.clone())
+    }
+
+    /// Returns what it is made from, once the gateway is at work.
+    fn at_work(&self) -> Option<(&Source, &Store)> {
+        let source = self.0.get()?;
+        Some((source, source.shared.store.as_ref()?))
     }
 
     pub(crate) fn begin(&self, shared: &Arc<Shared>, workers: &[Arc<Counters>]) {
@@ -34,15 +42,33 @@ impl View {
     }
 }
 
+/// Begins the drain, or goes on with it, and answers with what is left.
+async fn drain(State(view): State<View>) -> Response {
+    let Some((source, store)) = view.at_work() else { return not_yet() };
+    source.shared.emptying.begin();
+    (StatusCode::ACCEPTED, Json(Drain { draining: true, left: source.left(store) })).into_response()
+}
+
 async fn show(State(view): State<View>) -> Response {
-    let page = view.0.get().and_then(|Source { shared, workers }| {
-        let behind = workers.iter().map(|counters| counters.routes_behind.get()).sum();
-        shared.store.as_ref().map(|store| Page::new(shared, store, behind))
-    });
-    page.map_or_else(
-        || (StatusCode::SERVICE_UNAVAILABLE, "the spool is being opened\n").into_response(),
-        |page| Json(page).into_response(),
-    )
+    let Some((source, store)) = view.at_work() else { return not_yet() };
+    Json(Page::new(source, store)).into_response()
+}
+
+fn not_yet() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "the spool is being opened\n").into_response()
+}
+
+impl Source {
+    fn left(&self, store: &Store) -> Left {
+        Left::of(store, self.shared.classes.iter().count(), &self.workers)
+    }
+}
+
+#[derive(Serialize)]
+struct Drain {
+    /// The door is closed, and the gateway ends once nothing is left.
+    draining: bool,
+    left: Left,
 }
 
 #[derive(Serialize)]
@@ -56,6 +82,7 @@ struct Page {
     ack: &'static str,
     topics: Vec<Topic>,
     lanes: Vec<Lane>,
+    drain: Drain,
     routes_behind: u64,
     routes_parked: usize,
     /// What the boot found that is not as a clean stop leaves it.
@@ -91,7 +118,8 @@ struct Lane {
 }
 
 impl Page {
-    fn new(shared: &Shared, store: &Store, routes_behind: u64) -> Self {
+    fn new(source: &Source, store: &Store) -> Self {
+        let Source { shared, workers } = source;
         let report = &store.report;
         let lanes = (0u8..).map(LaneId).zip(&report.lanes);
         let topics = store.known.iter().map(|(name, topic)| Topic {
@@ -106,7 +134,8 @@ impl Page {
             ack: store.ack.as_str(),
             topics: topics.collect(),
             lanes: lanes.map(|(id, lane)| Lane::new(store, id, &lane.name)).collect(),
-            routes_behind,
+            drain: Drain { draining: shared.emptying.is_asked(), left: source.left(store) },
+            routes_behind: workers.iter().map(|counters| counters.routes_behind.get()).sum(),
             routes_parked: store.spool.parked(),
             found: report.findings.iter().map(ToString::to_string).collect(),
             more_found: report.more_findings,

@@ -1,5 +1,6 @@
 //! Named scenarios: real sockets, the mock cluster of librdkafka behind.
 
+mod draining;
 mod hostile;
 mod spooled;
 mod support;

@@ -25,7 +25,7 @@ const READ_BYTES: usize = 2048;
 /// Pause after the system refused to accept, usually for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts until the gateway stops.
+/// Accepts until the gateway stops, or is to drain.
 pub(super) async fn accept(worker: Shelf, listener: TcpListener) {
     let (shared, counters) = {
         let worker = worker.borrow();
@@ -36,6 +36,7 @@ pub(super) async fn accept(worker: Shelf, listener: TcpListener) {
         let accepted = tokio::select! {
             biased;
             () = shared.stop.cancelled() => return,
+            () = shared.emptying.asked() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -81,7 +82,7 @@ async fn enter(worker: Shelf, stream: TcpStream, number: u64, place: Place) {
         Ok(Err(reason)) => return visitor.turn_away(reason, &counters),
         Err(_) => return visitor.turn_away(RefuseReason::ConnectTime, &counters),
     };
-    if shared.stop.is_cancelled() {
+    if shared.is_closing() {
         return visitor.turn_away(RefuseReason::Stopping, &counters);
     }
     let Some(session) = shared.connections.take() else {

@@ -59,7 +59,7 @@ pub(crate) struct Worker {
     /// Kept for their memory, empty between calls.
     confirmed: Vec<AckTarget>,
     dirty: Vec<ConnectionId>,
-    /// The gateway stops.
+    /// The gateway stops, or drains.
     stopping: bool,
 }
 
@@ -198,8 +198,13 @@ impl Worker {
     ///
     /// The server must not send anything after DISCONNECT [MQTT-3.14.4-1], so 0x8B comes after the last PUBACK.
     fn begin_stop(&mut self, now: Timestamp) {
-        self.stopping = true;
         self.pipeline.stop_reading_all();
+        self.close_door(now);
+    }
+
+    /// The same, and goes on with what is in the log.
+    fn close_door(&mut self, now: Timestamp) {
+        self.stopping = true;
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get_mut(id) {
                 connection.stop_reading(&self.pipeline);
@@ -220,11 +225,14 @@ impl Worker {
         }
     }
 
+    /// Returns true if nobody is connected and memory has nothing that neither Kafka nor the disk has.
+    fn is_empty(&self) -> bool {
+        self.connections.len() == 0 && self.pipeline.routes.records() == 0
+    }
+
     /// Returns true if nothing is left to wait for.
     fn is_done(&self) -> bool {
-        self.connections.len() == 0
-            && self.pipeline.routes.records() == 0
-            && !self.pipeline.routes.is_in_flight()
+        self.is_empty() && !self.pipeline.routes.is_in_flight()
     }
 }
 

@@ -79,19 +79,34 @@ async fn work(seed: Seed) -> Result<GivenUp, Error> {
     ];
     let [arrivals, news, time] = tasks;
     tokio::select! {
-        // The door closes by itself only when the gateway stops.
+        // The door closes by itself only when the gateway stops or drains.
         _ = arrivals => return Err(Error::Died("a worker's inbox")),
         _ = news => return Err(Error::Died("a worker's report task")),
         _ = time => return Err(Error::Died("a worker's timer task")),
         ended = accepting => {
-            if ended.is_err() || !shared.stop.is_cancelled() {
+            if ended.is_err() || !shared.is_closing() {
                 return Err(Error::Died("a worker's accept task"));
             }
+            empty(&worker, &shared).await;
             drain(&worker, &shared).await;
         }
     }
     let left = worker.borrow().pipeline.routes.records();
     Ok(left)
+}
+
+/// Takes nothing in any more, and goes on as before with what there is until the gateway stops.
+async fn empty(worker: &Shelf, shared: &Shared) {
+    if shared.stop.is_cancelled() {
+        return;
+    }
+    worker.borrow_mut().close_door((shared.clock)());
+    // Sticky: nothing comes in, and what the disk has is not taken back into memory.
+    while !worker.borrow().is_empty() && !shared.stop.is_cancelled() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    shared.emptying.worker_is_empty();
+    shared.stop.cancelled().await;
 }
 
 /// Waits for Kafka's reports of what was taken in, within the deadline, and lets the disk have the rest.

@@ -139,6 +139,21 @@ impl Gateway {
         self.thread.take().unwrap().join().unwrap()
     }
 
+    /// Waits until nobody can connect any more.
+    pub(crate) fn wait_until_closed(&self) {
+        for _ in 0..PATIENCE.as_millis() / 20 {
+            if TcpStream::connect(self.address).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the door is never closed");
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Waits for a gateway that stops by itself.
     pub(crate) fn wait(mut self) -> Result<Summary, Error> {
         self.thread.take().unwrap().join().unwrap()
@@ -168,9 +183,13 @@ impl Gateway {
 
     /// Returns what the admin HTTP answers: the status line and the body.
     pub(crate) fn get(&self, path: &str) -> (String, String) {
+        self.ask("GET", path)
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -179,33 +198,38 @@ impl Gateway {
 
     /// Returns the first `count` records of a topic.
     pub(crate) fn records(&self, topic: &str, count: usize) -> Vec<Record> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", self.kafka.bootstrap_servers())
-            .set("group.id", "reader")
-            .create()
-            .unwrap();
-        let mut all = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            all.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
-        }
-        consumer.assign(&all).unwrap();
-        let mut records = Vec::new();
-        while records.len() < count {
-            let message = consumer.poll(PATIENCE).expect("a record in time").unwrap();
-            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).unwrap();
-            records.push(Record {
-                key: text(message.key()),
-                payload: text(message.payload()),
-                partition: message.partition(),
-                time_ms: message.timestamp().to_millis().unwrap_or_default(),
-                headers: message
-                    .headers()
-                    .map(|headers| headers.iter().map(|h| (h.key.to_owned(), text(h.value))).collect())
-                    .unwrap_or_default(),
-            });
-        }
-        records
+        records(&self.kafka, topic, count)
     }
+}
+
+/// Returns the first `count` records of a topic.
+pub(crate) fn records(kafka: &Kafka, topic: &str, count: usize) -> Vec<Record> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap_servers())
+        .set("group.id", "reader")
+        .create()
+        .unwrap();
+    let mut all = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        all.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&all).unwrap();
+    let mut records = Vec::new();
+    while records.len() < count {
+        let message = consumer.poll(PATIENCE).expect("a record in time").unwrap();
+        let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).unwrap();
+        records.push(Record {
+            key: text(message.key()),
+            payload: text(message.payload()),
+            partition: message.partition(),
+            time_ms: message.timestamp().to_millis().unwrap_or_default(),
+            headers: message
+                .headers()
+                .map(|headers| headers.iter().map(|h| (h.key.to_owned(), text(h.value))).collect())
+                .unwrap_or_default(),
+        });
+    }
+    records
 }
 
 impl Drop for Gateway {
