@@ -69,7 +69,7 @@ $(LOSS:%=test-long-loss-%): test-long-loss-%:
 	$(CARGO) test --locked -p tidegate-tests --test real -- loss::$(subst -,_,$*):: && \
 	if [ -e $$state/$* ]; then mv $$state/$* $$state/$*.last && cat $$state/$*.last; fi
 
-mutants: ## break the spool line by line, and expect its tests to notice (ten minutes)
+mutants: ## break spool, delivery and gateway line by line, and expect their tests to notice (half an hour)
 	tools/mutants
 
 check: ## the fast inner gate: format, lints, docs, layering
