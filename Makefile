@@ -32,12 +32,13 @@ image: ## the container image of the release binary, as an archive; needs no con
 	tools/image --name tidegate.dev/tidegate:dev --output $${CARGO_TARGET_DIR:-target}/tidegate-image.tar \
 		$${CARGO_TARGET_DIR:-target}/release/tidegate
 
-# What is missing is said before the first minute is spent. The real-parts tests start the binary that is built here.
+# What is missing is said before the first minute is spent. The real-parts tests start the binary that is built here; they
+# wait more than they compute, so that one more of them runs than there are cores.
 test: ## every test, real parts included
 	tools/preflight
 	[ "$$TIDEGATE_SKIP_PARTS" = 1 ] || tools/parts
 	$(CARGO) build --locked -p tidegate
-	$(CARGO) test --locked --workspace --no-fail-fast
+	RUST_TEST_THREADS=$$(( $$(nproc) + 1 )) $(CARGO) test --locked --workspace --no-fail-fast
 
 test-long: test-long-scaling test-long-power test-long-loss ## many more seeds: steadiness of the scaling rule, power cuts, losses
 
@@ -68,7 +69,7 @@ $(LOSS:%=test-long-loss-%): test-long-loss-%:
 	$(CARGO) test --locked -p tidegate-tests --test real -- loss::$(subst -,_,$*):: && \
 	if [ -e $$state/$* ]; then mv $$state/$* $$state/$*.last && cat $$state/$*.last; fi
 
-mutants: ## break the spool line by line, and expect its tests to notice (ten minutes)
+mutants: ## break spool, delivery and gateway line by line, and expect their tests to notice (half an hour)
 	tools/mutants
 
 check: ## the fast inner gate: format, lints, docs, layering

@@ -5,6 +5,7 @@
 
 mod cpu;
 mod floor;
+mod metrics;
 
 use clap::{Parser, Subcommand};
 

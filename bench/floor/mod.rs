@@ -3,7 +3,8 @@
 //! Rounds go forwards and backwards in turn, so that a machine that slows down or speeds up favours none; the median
 //! of the ratios is the result. All servers get the same load generator, the same Kafka and the same producer
 //! promises; each run starts its server anew. The gateway writes four headers into every record, which identify
-//! what it may write twice; the bare loop is measured without and with them.
+//! what it may write twice; the bare loop is measured without and with them. A gateway with a spool is measured twice:
+//! DIRECT, while Kafka keeps up and nothing is written, and BEHIND, with every message through the log.
 
 pub(crate) mod bare_loop;
 mod load;
@@ -49,17 +50,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         None => std::env::current_exe()?.with_file_name("tidegate"),
     };
     println!(
-        "CPU per QoS 1 message, PUBACK after Kafka's acknowledgement, {} B payload",
+        "CPU per QoS 1 message that reached Kafka, {} B payload; PUBACK after Kafka's acknowledgement, BEHIND after the disk's",
         load::PAYLOAD_BYTES
     );
     println!(
-        "{} messages a run, medians of {} rounds A-B-C C-B-A, gateway with {} worker(s)\n",
+        "{} messages a run, medians of {} rounds A..E E..A, gateway with {} worker(s)\n",
         args.messages, args.rounds, args.workers
     );
     println!(
-        "| connections | bare loop us | with headers us | gateway us | gateway / bare loop | gateway / with headers | messages/s |"
+        "| connections | bare loop us | with headers us | gateway us | DIRECT us | BEHIND us | gateway / bare loop | \
+         gateway / with headers | DIRECT / bare loop | BEHIND / bare loop | gateway messages/s | BEHIND messages/s |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for connections in args.connections.iter().copied() {
         let load = Load { connections, messages: args.messages };
         let measure = |kind| -> anyhow::Result<Measured> {
@@ -73,7 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let mut rounds = Vec::new();
         for number in 0..args.rounds {
             let backwards = number % 2 == 1;
-            let mut order = [0, 1, 2];
+            let mut order = [0, 1, 2, 3, 4];
             if backwards {
                 order.reverse();
             }
@@ -93,28 +95,36 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// What a round measures, in its order; the next round goes backwards.
-const KINDS: [Kind; 3] = [Kind::BareLoop, Kind::BareLoopWithHeaders, Kind::Gateway];
+const KINDS: [Kind; 5] =
+    [Kind::BareLoop, Kind::BareLoopWithHeaders, Kind::Gateway, Kind::Direct, Kind::Behind];
 
 /// One run of each of [`KINDS`].
 type Round = [Measured; KINDS.len()];
 
 fn print_row(connections: u32, rounds: &[Round]) {
+    let [bare_loop, with_headers, gateway, direct, behind] = std::array::from_fn(|place| place);
     let of = |figure: &dyn Fn(&Round) -> f64| sorted(rounds.iter().map(figure));
     let micros = |kind: usize| median(&of(&|round| round[kind].micros));
-    let ratio = |kind: usize| {
-        let all = of(&|[runs @ .., gateway]| gateway.micros / runs[kind].micros);
+    let per_sec = |kind: usize| median(&of(&|round| round[kind].per_sec));
+    let ratio = |kind: usize, yardstick: usize| {
+        let all = of(&|round| round[kind].micros / round[yardstick].micros);
         let (least, most) =
             (all.first().copied().unwrap_or(f64::NAN), all.last().copied().unwrap_or(f64::NAN));
         format!("**{:.2}** ({least:.2} .. {most:.2})", median(&all))
     };
     println!(
-        "| {connections} | {:.2} | {:.2} | {:.2} | {} | {} | {:.0} |",
-        micros(0),
-        micros(1),
-        micros(2),
-        ratio(0),
-        ratio(1),
-        median(&of(&|[.., gateway]| gateway.per_sec)),
+        "| {connections} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {} | {} | {} | {} | {:.0} | {:.0} |",
+        micros(bare_loop),
+        micros(with_headers),
+        micros(gateway),
+        micros(direct),
+        micros(behind),
+        ratio(gateway, bare_loop),
+        ratio(gateway, with_headers),
+        ratio(direct, bare_loop),
+        ratio(behind, bare_loop),
+        per_sec(gateway),
+        per_sec(behind),
     );
 }
 

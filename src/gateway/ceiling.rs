@@ -48,6 +48,11 @@ impl Share {
         self.bytes
     }
 
+    /// Returns true if nobody's share can grow.
+    pub(crate) fn is_all_taken(&self) -> bool {
+        self.ceiling.used_bytes() >= self.ceiling.limit_bytes
+    }
+
     /// Changes the share to `bytes`; growing fails, and changes nothing, if the ceiling has no room.
     #[must_use]
     pub(crate) fn try_resize(&mut self, bytes: usize) -> bool {

@@ -62,7 +62,8 @@ const ASK_FOR: Duration = Duration::from_secs(1);
 
 /// Tells a client its bootstrap servers again if no broker answers it within a second; returns whether one did.
 pub(crate) fn rebootstrap<C: ClientContext>(client: &Client<C>, servers: &str) -> bool {
-    if client.fetch_metadata(None, ASK_FOR).is_ok() {
+    // One that lists no broker is what this is about.
+    if client.fetch_metadata(None, ASK_FOR).is_ok_and(|said| !said.brokers().is_empty()) {
         return true;
     }
     if let Ok(list) = CString::new(servers) {

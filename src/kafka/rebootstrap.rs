@@ -3,7 +3,8 @@
 //! librdkafka (2.10 to 2.13 at least) drops each broker that a metadata answer does not list. An answer without any broker, which
 //! a site's only broker gives while its controller has it fenced, leaves it none; and the answer's success then stops
 //! the bootstrap that the loss had begun, for good: no broker, no metadata, no report, until the process ends
-//! (<https://github.com/confluentinc/librdkafka/issues/5301>). Pure: whoever serves the client says how long nothing came.
+//! (docs/decisions/0014, <https://github.com/confluentinc/librdkafka/issues/5301>). Pure: whoever serves the client says how
+//! long nothing came.
 
 use std::time::Duration;
 

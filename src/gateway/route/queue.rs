@@ -58,6 +58,9 @@ pub(crate) struct RouteQueue<A> {
     /// Kafka refuses a record for good: keep what is handed over first, since the log does not keep what it gave.
     keep: Option<LogRoute>,
     kept: Option<Owned>,
+    /// Number of a hand-over whose record is on its way to the dead letters. Nothing is handed over until it is there: `done`
+    /// waits for it, and what goes on meanwhile would have to be remembered without a bound.
+    letter: Option<u64>,
     /// Who waits for Kafka though the record has left memory: with [`AckAt::Kafka`].
     late: VecDeque<(u64, A)>,
     late_share: Share,
@@ -81,6 +84,7 @@ impl<A: Copy> RouteQueue<A> {
             read_bytes_used: 0,
             keep: None,
             kept: None,
+            letter: None,
             late: VecDeque::new(),
             late_share: Share::none(ceiling),
         }
@@ -142,7 +146,9 @@ impl<A: Copy> RouteQueue<A> {
     /// Makes room for a record with that much client id, topic and payload; false if the ceiling has none.
     #[must_use]
     pub(crate) fn reserve(&mut self, bytes: usize) -> bool {
-        self.memory.reserve(bytes)
+        // Who waits for Kafka may come again and again: what is remembered of that has no other bound.
+        let remembers_too_much = !self.late.is_empty() && self.late_share.is_all_taken();
+        !remembers_too_much && self.memory.reserve(bytes)
     }
 
     /// Queues a record, for which [`Self::reserve`] must have made room.
@@ -150,10 +156,10 @@ impl<A: Copy> RouteQueue<A> {
         self.memory.push(new);
     }
 
-    /// Returns the next record to hand over; `None` if there is none, if it is in the log and was not read yet, or if
-    /// records must be handed over again and others are still outstanding.
+    /// Returns the next record to hand over; `None` if there is none, if it is in the log and was not read yet, if records
+    /// must be handed over again and others are still outstanding, or if one becomes a dead letter.
     pub(crate) fn next(&self) -> Option<Next<'_>> {
-        if self.handed_over.waits_for_reports() {
+        if self.handed_over.waits_for_reports() || self.letter.is_some() {
             return None;
         }
         if self.needs_log() {
@@ -198,6 +204,7 @@ impl<A: Copy> RouteQueue<A> {
         release: impl FnMut(A),
     ) -> Reported {
         let mut reported = Reported::default();
+        self.letter = self.letter.filter(|letter| *letter != number);
         let Self { handed_over, done, logged, .. } = self;
         handed_over.report(number, completed, |position, bytes| {
             *done = position;
@@ -222,14 +229,15 @@ impl<A: Copy> RouteQueue<A> {
         self.keep = Some(route);
     }
 
-    /// Returns the record of a hand-over that Kafka has refused for good; `None` if it is not at hand: it will be the next
-    /// time.
+    /// Returns the record of a hand-over that Kafka has refused for good, and hands nothing over until that is
+    /// [`complete`](Self::complete); `None` if it is not at hand: it will be the next time.
     pub(crate) fn refused(&mut self, number: u64, route: LogRoute) -> Option<Owned> {
         let position = self.handed_over.position(number)?;
         let fresh = self.memory.get(position.seq).filter(|_| position.epoch == self.epoch);
         let fresh = fresh.map(|queued| Owned::of(&queued, route, self.epoch));
         let found = fresh.or_else(|| self.kept.take().filter(|kept| kept.frame().position == position));
         self.keep = found.is_none().then_some(route);
+        self.letter = found.is_some().then_some(number);
         found
     }
 

@@ -385,3 +385,18 @@ fn a_record_that_kafka_refuses_is_at_hand_at_once_or_the_next_time() {
         assert_eq!(queue.refused(queue.next_number() - 1, route).is_none(), again);
     }
 }
+
+#[test]
+fn while_a_record_becomes_a_dead_letter_nothing_behind_it_is_handed_over() {
+    let route = RouteId { shard: 1, topic: TopicId(0), partition: 0 };
+    for becomes in [Completed::Proven, Completed::Unproven] {
+        let mut queue = queue(1, &Ceiling::new(1 << 20));
+        assert!(push(&mut queue, 0, b"poison") && push(&mut queue, 1, b"good"));
+        queue.handed_over();
+        assert!(queue.refused(0, route).is_some());
+        assert!(queue.next().is_none(), "done waits for the letter, and it may take for ever");
+        queue.complete(0, becomes, AckAt::First, |_| ());
+        let expected = if becomes == Completed::Proven { at(2) } else { at(1) };
+        assert_eq!(queue.next().map(|next| position(&next)), Some(expected));
+    }
+}

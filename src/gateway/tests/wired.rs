@@ -40,6 +40,21 @@ fn a_message_is_acknowledged_once_it_is_in_kafka_with_its_headers() {
 }
 
 #[test]
+fn a_success_without_an_offset_acknowledges_nothing_and_the_message_goes_again() {
+    let gateway = Gateway::start(|_| ());
+    let mut client = gateway.connect(V311, "device-1");
+    client.publish(1, "t", b"1");
+    client.expect_pubacks([1]);
+    // librdkafka takes it for a success; nothing was written.
+    let duplicate = RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER;
+    gateway.kafka.request_errors(RDKafkaApiKey::Produce, &[duplicate]);
+    client.publish(2, "t", b"2");
+    client.expect_pubacks([2]);
+    let payloads: Vec<String> = gateway.records(TOPIC, 2).into_iter().map(|record| record.payload).collect();
+    assert_eq!(payloads, ["1", "2"]);
+}
+
+#[test]
 fn without_kafka_nothing_is_acknowledged_and_pings_are_answered() {
     let gateway = Gateway::start(|_| ());
     let mut client = gateway.connect(V311, "device-1");

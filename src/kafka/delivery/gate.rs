@@ -20,11 +20,17 @@ pub const COLD_AFTER: Duration = Duration::from_hours(1);
 /// How long a partition that refused a record for good takes one at a time, so that it refuses that record alone.
 const CAREFUL_FOR: Duration = Duration::from_secs(10);
 
+/// Pause of a partition that refuses what may be taken later, doubled each time up to the second. Each such refusal costs the
+/// class its producer, so one partition that refuses all the time must not be asked all the time.
+const SHUT_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
 /// Why a record does not go through now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shut {
     Window,
     Cold,
+    /// It refused a record a moment ago; no report ends that, only time.
+    Refused,
 }
 
 /// How a record went through.
@@ -56,6 +62,10 @@ pub(super) struct Gate {
     reported_at_nanos: AtomicU64,
     /// Until then as if COLD.
     careful_until_nanos: AtomicU64,
+    /// Until then nothing goes through.
+    shut_until_nanos: AtomicU64,
+    /// Refusals since a record was last proven.
+    refusals: AtomicU32,
     window_bytes: AtomicU32,
     /// Progress of the round, see [`window::progress`].
     round_bytes: AtomicU32,
@@ -71,6 +81,8 @@ impl Gate {
             proven_at_nanos: AtomicU64::new(0),
             reported_at_nanos: AtomicU64::new(0),
             careful_until_nanos: AtomicU64::new(0),
+            shut_until_nanos: AtomicU64::new(0),
+            refusals: AtomicU32::new(0),
             window_bytes: AtomicU32::new(window::START_BYTES),
             round_bytes: AtomicU32::new(0),
             starved: AtomicBool::new(false),
@@ -88,18 +100,22 @@ impl Gate {
     }
 
     fn take(&self, bytes: u32, now: Timestamp) -> Result<Taken, Shut> {
+        if now.as_nanos() < self.shut_until_nanos.load(Ordering::Relaxed) {
+            return Err(Shut::Refused);
+        }
         let mut word = self.load.load(Ordering::Acquire);
         loop {
             let load = Load(word);
             let is_warm = self.is_warm(load, now);
-            if load.records() > 0 && !is_warm {
+            // Who went through alone stays so until its report, even if there is no more reason for it.
+            if load.records() > 0 && (!is_warm || load.is_alone()) {
                 return Err(Shut::Cold);
             }
             if !window::fits(self.window_bytes.load(Ordering::Relaxed), load.records(), load.bytes(), bytes) {
                 self.starved.store(true, Ordering::Relaxed);
                 return Err(Shut::Window);
             }
-            let next = word + Load::of(1, bytes);
+            let next = (word + Load::of(1, bytes)) | if is_warm { 0 } else { Load::ALONE };
             match self.load.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Ok(if is_warm { Taken::WithOthers } else { Taken::Alone }),
                 Err(changed) => word = changed,
@@ -117,8 +133,16 @@ impl Gate {
         self.careful_until_nanos.store((now + CAREFUL_FOR).as_nanos(), Ordering::Relaxed);
     }
 
+    /// The partition refused a record, for now.
+    pub(super) fn be_shut(&self, now: Timestamp) {
+        let before = self.refusals.fetch_add(1, Ordering::Relaxed);
+        let pause = SHUT_FOR.0.saturating_mul(1 << before.min(16)).min(SHUT_FOR.1);
+        self.shut_until_nanos.store((now + pause).as_nanos(), Ordering::Relaxed);
+    }
+
     /// Takes back a hand-over that librdkafka refused; returns the workers to wake.
     pub(super) fn undo(&self, bytes: u32) -> u64 {
+        self.load.fetch_and(!Load::ALONE, Ordering::AcqRel);
         self.load.fetch_sub(Load::of(1, bytes), Ordering::AcqRel);
         self.waiters.take()
     }
@@ -130,7 +154,9 @@ impl Gate {
         } else if reported.proven {
             self.proven_at_nanos.store(now.as_nanos(), Ordering::Relaxed);
             self.load.fetch_or(Load::WARM, Ordering::AcqRel);
+            self.refusals.store(0, Ordering::Relaxed);
         }
+        self.load.fetch_and(!Load::ALONE, Ordering::AcqRel);
         self.load.fetch_sub(Load::of(reported.records, reported.bytes), Ordering::AcqRel);
         self.judge_round(reported, pool, now);
         self.waiters.take()

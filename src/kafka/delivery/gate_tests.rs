@@ -158,3 +158,35 @@ fn a_partition_that_refused_a_record_takes_one_at_a_time_for_a_while() {
     let later = NOW + CAREFUL_FOR;
     assert_eq!(gate.take_or_wait(300, 0, later), Ok(Taken::WithOthers));
 }
+
+#[test]
+fn a_record_that_went_alone_stays_alone_until_its_report() {
+    let pool = Pool::new(0);
+    let gate = warm_gate(&pool);
+    gate.be_careful(NOW);
+    assert_eq!(gate.take_or_wait(300, 0, NOW), Ok(Taken::Alone));
+    let later = NOW + CAREFUL_FOR;
+    assert_eq!(gate.take_or_wait(300, 0, later), Err(Shut::Cold), "its report will be taken for its own");
+    gate.report(proven(1, 300), &pool, later);
+    assert_eq!(gate.take_or_wait(300, 0, later), Ok(Taken::WithOthers));
+    assert_eq!(gate.take_or_wait(300, 0, later), Ok(Taken::WithOthers));
+}
+
+#[test]
+fn a_partition_that_goes_on_refusing_is_asked_less_and_less_often_until_it_takes_something() {
+    let pool = Pool::new(0);
+    let gate = warm_gate(&pool);
+    let mut now = NOW;
+    for secs in [1, 2, 4, 8, 16, 32, 60, 60] {
+        gate.be_shut(now);
+        now = now + Duration::from_secs(secs);
+        let before = Timestamp::from_nanos(now.as_nanos() - 1);
+        assert_eq!(gate.take_or_wait(300, 0, before), Err(Shut::Refused));
+        assert!(gate.take_or_wait(300, 0, now).is_ok());
+        gate.report(Reported { records: 1, bytes: 300, proven: false, unproven: true }, &pool, now);
+    }
+    gate.take_or_wait(300, 0, now).unwrap();
+    gate.report(proven(1, 300), &pool, now);
+    gate.be_shut(now);
+    assert!(gate.take_or_wait(300, 0, now + Duration::from_secs(1)).is_ok());
+}

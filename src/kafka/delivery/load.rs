@@ -1,12 +1,14 @@
 //! What is outstanding in one partition, and whether it is warm: one word, so that one compare-and-swap decides.
 
-/// Bit 63: warm; bits 32 to 62: records; bits 0 to 31: bytes.
+/// Bit 63: warm; bit 62: alone; bits 32 to 61: records; bits 0 to 31: bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Load(pub(super) u64);
 
 impl Load {
     /// Set by the first proven report, cleared by any report that proves nothing.
     pub(super) const WARM: u64 = 1 << 63;
+    /// What is outstanding went through alone.
+    pub(super) const ALONE: u64 = 1 << 62;
 
     /// Returns the word to add or subtract for `records` of together `bytes`.
     pub(super) const fn of(records: u32, bytes: u32) -> u64 {
@@ -17,8 +19,12 @@ impl Load {
         self.0 & Self::WARM != 0
     }
 
+    pub(super) const fn is_alone(self) -> bool {
+        self.0 & Self::ALONE != 0
+    }
+
     pub(super) const fn records(self) -> u32 {
-        ((self.0 & !Self::WARM) >> 32) as u32
+        ((self.0 & !(Self::WARM | Self::ALONE)) >> 32) as u32
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "each field is cut out of the word on purpose")]
@@ -35,9 +41,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fields_do_not_touch_each_other(records in 0..=u32::MAX >> 1, bytes: u32, warm: bool) {
-            let load = Load(Load::of(records, bytes) | if warm { Load::WARM } else { 0 });
-            prop_assert_eq!((load.records(), load.bytes(), load.is_warm()), (records, bytes, warm));
+        fn fields_do_not_touch_each_other(records in 0..=u32::MAX >> 2, bytes: u32, warm: bool, alone: bool) {
+            let bit = |set: bool, bit: u64| if set { bit } else { 0 };
+            let load = Load(Load::of(records, bytes) | bit(warm, Load::WARM) | bit(alone, Load::ALONE));
+            let fields = (load.records(), load.bytes(), load.is_warm(), load.is_alone());
+            prop_assert_eq!(fields, (records, bytes, warm, alone));
         }
     }
 }

@@ -108,6 +108,7 @@ impl Port {
         let taken = gate.take_or_wait(bytes, self.worker, now).map_err(|shut| match shut {
             Shut::Window => Refusal::Window,
             Shut::Cold => Refusal::Cold,
+            Shut::Refused => Refusal::Shut,
         })?;
         let generation = self.next_generation;
         let outgoing = Outgoing {
@@ -193,40 +194,55 @@ struct Run {
     reported: Reported,
     /// One was refused for what it is, or its batch was.
     refused: bool,
+    /// One was refused, but may be taken later.
+    shut: bool,
+    /// Number of the instance whose reports these are.
+    instance: u32,
 }
 
 impl Run {
     fn add(&mut self, shared: &Shared, worker: usize, slot: Slot, outcome: Outcome, now: Timestamp) {
         let place = Some((slot.topic, slot.partition));
-        if self.place != place {
+        if (self.place, self.instance) != (place, slot.instance) {
             std::mem::take(self).end(shared, worker, now);
-            self.place = place;
+            (self.place, self.instance) = (place, slot.instance);
         }
         self.reported.records += 1;
         self.reported.bytes += slot.bytes;
-        // What an earlier instance has proven does not make the partition warm for this one.
-        let current = shared.topic(slot.topic).map(|topic| shared.lanes[topic.lane].number());
-        let proven = matches!(outcome, Outcome::Delivered { .. }) && current == Some(slot.instance);
-        // Whoever sends it again needs to know which it is.
-        let of_record = |code| condition(code) == Some(Condition::RecordTime);
-        self.refused |=
-            matches!(outcome, Outcome::Failed(class, code) if class == Class::Drop || of_record(code));
+        let proven = matches!(outcome, Outcome::Delivered { .. });
+        if let Outcome::Failed(class, code) = outcome {
+            // Whoever sends one of a wrong time again, with another, needs to know which it is.
+            let is_its_own = class == Class::Drop || condition(code) == Some(Condition::RecordTime);
+            self.refused |= is_its_own;
+            self.shut |= class == Class::Retry && !is_its_own && !is_given_up(code);
+        }
         self.reported.proven |= proven;
         self.reported.unproven |= !proven;
     }
 
-    fn end(self, shared: &Shared, worker: usize, now: Timestamp) {
-        let gate =
-            self.place.and_then(|(topic, partition)| shared.topic(topic)?.gates.get(partition as usize));
-        if let Some(gate) = gate {
+    fn end(mut self, shared: &Shared, worker: usize, now: Timestamp) {
+        let topic = self.place.and_then(|(topic, partition)| Some((shared.topic(topic)?, partition)));
+        if let Some((topic, partition)) = topic
+            && let Some(gate) = topic.gates.get(partition as usize)
+        {
             if self.refused {
                 gate.be_careful(now);
             }
+            if self.shut {
+                gate.be_shut(now);
+            }
+            // What an earlier instance has proven does not make the partition warm for this one.
+            self.reported.proven &= shared.lanes[topic.lane].number() == self.instance;
             let waiting = gate.report(self.reported, &shared.pool, now);
             // This worker is awake and tries again by itself.
             shared.ring(waiting & !(1 << worker));
         }
     }
+}
+
+/// Returns whether a record was given up with its producer, so that this says nothing of its partition.
+fn is_given_up(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
 }
 
 /// None if it does not fit 32 bits.

@@ -52,7 +52,7 @@ impl Reporter {
 }
 
 fn serve(shared: &Arc<Shared>, lane: usize, stop: &AtomicBool) {
-    let watch = Watch { shared, lane };
+    let watch = Watch { shared, lane, died: "the report thread ended" };
     let servers = shared.lanes[lane].config.get("bootstrap.servers").unwrap_or_default();
     let (mut served, mut rebootstrap) = (0, Rebootstrap::default());
     while !stop.load(Ordering::Acquire) {
@@ -71,15 +71,17 @@ fn serve(shared: &Arc<Shared>, lane: usize, stop: &AtomicBool) {
     std::mem::forget(watch);
 }
 
-/// Without its report thread a lane acknowledges nothing: better to say so than to wait for ever.
-struct Watch<'a> {
-    shared: &'a Shared,
-    lane: usize,
+/// Fails a lane when it is dropped, by a panic: without the thread that holds it the lane acknowledges nothing, and it is
+/// better to say so than to wait for ever.
+pub(super) struct Watch<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) lane: usize,
+    pub(super) died: &'static str,
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.shared.lanes[self.lane].fail(None, "the report thread ended".to_owned());
+        self.shared.lanes[self.lane].fail(None, self.died.to_owned());
         self.shared.ring(u64::MAX);
     }
 }

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::gate::Gate;
+use super::reporter::Watch;
 use super::shared::{Instance, Lane, Shared};
 use crate::native;
 
@@ -35,9 +36,11 @@ pub(super) fn retire(shared: &Arc<Shared>, lane: usize, number: u32, reason: &st
     tracing::error!(lane = this.name, reason, ?pause, "the producer failed and is replaced");
     let replacing = {
         let shared = Arc::clone(shared);
-        thread::Builder::new()
-            .name(format!("retire-{}", this.name))
-            .spawn(move || replace(&shared, lane, pause))
+        thread::Builder::new().name(format!("retire-{}", this.name)).spawn(move || {
+            let watch = Watch { shared: &shared, lane, died: "the thread that replaces the producer ended" };
+            replace(&shared, lane, pause);
+            std::mem::forget(watch);
+        })
     };
     if let Err(error) = replacing {
         this.fail(None, format!("no thread to replace the producer: {error}"));
@@ -90,6 +93,10 @@ fn replace(shared: &Arc<Shared>, index: usize, pause: Duration) {
     }
     tracing::info!(lane = lane.name, instance = number + 1, "a new producer takes over");
     shared.ring(u64::MAX);
+    // Its only word about that may have come before the lane was open, when nobody could be retired.
+    if let Some((code, reason)) = lane.instance().producer.fatal() {
+        retire(shared, index, number + 1, &format!("{code:?}: {reason}"));
+    }
     // The report thread lets go of it at its next event: dropping it must not keep that thread.
     while Arc::strong_count(&old) > 1 && !is_stopping(shared) {
         old.interrupt();

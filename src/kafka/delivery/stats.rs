@@ -106,7 +106,7 @@ impl Counters {
             Refusal::QueueFull => &self.refused_queue_full,
             Refusal::TooLarge => &self.refused_too_large,
             Refusal::Unknown(_) => &self.refused_unknown,
-            Refusal::Closed => &self.refused_closed,
+            Refusal::Shut | Refusal::Closed => &self.refused_closed,
         }
     }
 

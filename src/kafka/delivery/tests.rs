@@ -107,13 +107,18 @@ impl Bench {
 
     /// Hands over to a partition that Kafka never has until the refusal is this one.
     fn until_refused(&mut self, partition: u32, code: RDKafkaErrorCode) {
+        let refused = Err(Refusal::Unknown(code));
+        self.until("it is refused", |bench| bench.hand_over(0, partition, 0) == refused);
+    }
+
+    fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {
         for _ in 0..DEADLINE.as_millis() / 10 {
-            if self.hand_over(0, partition, 0) == Err(Refusal::Unknown(code)) {
+            if is_so(self) {
                 return;
             }
             std::thread::park_timeout(Duration::from_millis(10));
         }
-        panic!("never refused with {code:?}");
+        panic!("not so: {what}");
     }
 
     fn inject(&self, errors: &[RDKafkaRespErr]) {
@@ -368,6 +373,31 @@ fn a_failed_instance_is_replaced_and_the_next_begins_cold() {
     delivered(&bench.wait_for(0, 1)[0]);
     assert_eq!((bench.delivery.fatal(), bench.delivery.stats(NOW).instances_retired), (None, 1));
     assert!(bench.delivery.stop(DEADLINE));
+}
+
+#[test]
+fn a_replaced_instance_can_still_prove_a_record_but_warm_no_partition_and_retire_nobody() {
+    let mut bench = Bench::changed(1, 8, &[], |settings| settings.retire_failed = true);
+    bench.warm(0);
+    bench.hand_over(0, 0, 1).unwrap();
+    bench.bells[0].recv_timeout(DEADLINE).expect("its report has come, and is not taken yet");
+    bench.inject(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
+    bench.hand_over(0, 1, 2).unwrap();
+    // No report is taken meanwhile, so the bell is silent.
+    bench.until("the failed report retires the instance", |bench| {
+        bench.delivery.stats(NOW).instances_retired == 1
+    });
+    bench.until("the next one takes over", |bench| bench.hand_over(0, 2, 3).is_ok());
+    let mut old = Vec::new();
+    bench.ports[0].completions(NOW, |completion| old.push(completion));
+    let proven = old.iter().find(|completion| completion.tag == 1).expect("its report is not lost");
+    assert_eq!(delivered(proven), 1);
+    bench.hand_over(0, 0, 4).unwrap();
+    assert_eq!(bench.hand_over(0, 0, 5), Err(Refusal::Cold), "the next instance has proven nothing there");
+
+    retire::retire(&bench.delivery.shared, 0, 0, "an error of the first instance, late");
+    assert_eq!(bench.delivery.stats(NOW).instances_retired, 1);
+    bench.hand_over(0, 3, 6).unwrap();
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub enum Refusal {
     TooLarge,
     /// librdkafka knows no such topic or partition (yet): try again in 50 ms.
     Unknown(RDKafkaErrorCode),
+    /// The partition refused a record that it may take later: try again in 50 ms. It is asked again after a second, or after
+    /// up to a minute if it goes on refusing.
+    Shut,
     /// The lane met a fatal error ([`super::Delivery::fatal`]) or was stopped.
     Closed,
 }

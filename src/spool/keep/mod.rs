@@ -146,5 +146,8 @@ fn choose_in(lane: &Lane, catalog: &mut Catalog, reserve_bytes: u64) -> Option<(
 }
 
 #[cfg(test)]
+#[path = "hour_tests.rs"]
+mod hour_tests;
+#[cfg(test)]
 #[path = "keep_tests.rs"]
 mod tests;

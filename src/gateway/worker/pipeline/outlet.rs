@@ -165,7 +165,7 @@ impl Way {
             }
             // A closed lane opens again with its next producer, or never; the other classes go on.
             Err(Refusal::Window | Refusal::Cold | Refusal::Closed) => Err(Wait::Partition),
-            Err(Refusal::QueueFull | Refusal::Unknown(_)) => {
+            Err(Refusal::QueueFull | Refusal::Unknown(_) | Refusal::Shut) => {
                 *retry_at = Some(now + RETRY_AFTER);
                 Err(Wait::Partition)
             }
