@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tidegate_mqtt::{ReasonCode, Version};
+use tidegate_tests::support::deadline::eventually;
 use tidegate_tests::support::device::{Device, Got};
 use tidegate_tests::support::kafka::Kafka;
 use tidegate_tests::support::scenario::on_real_parts;
@@ -28,7 +29,7 @@ async fn the_disk_acknowledges_where_kafka_has_one_copy_and_whoever_is_first_whe
 
         let settings = toml::from_str(&format!("spool.dir = '{}'", dir.join("a").display()))?;
         let gateway = Gateway::start_as(("gateway-a", dir), &kafka, settings, None).await?;
-        let metrics = gateway.ask("/metrics").await?;
+        let metrics = metrics(&gateway).await?;
         ensure!(metrics.contains("tidegate_spool_acknowledgement_state{at=\"first\"} 1"), "{metrics}");
         for topic in TOPICS {
             let single = format!("tidegate_spool_single_copy_state{{topic=\"{topic}\"}} 0");
@@ -56,4 +57,10 @@ async fn the_disk_acknowledges_where_kafka_has_one_copy_and_whoever_is_first_whe
         Ok(())
     })
     .await
+}
+
+/// Returns the metrics once there are any: the door may be open a moment before.
+async fn metrics(gateway: &Gateway) -> Result<String> {
+    let asked = async || Ok(Some(gateway.ask("/metrics").await?).filter(|metrics| !metrics.is_empty()));
+    eventually("there are metrics", SOON, asked).await
 }
