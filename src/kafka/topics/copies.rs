@@ -118,7 +118,7 @@ mod tests {
             vec![result("a", 0, Some("2")), result("b", unauthorized, None), result("c", 0, Some("two"))];
         let found: BTreeMap<_, _> = read(&DescribeConfigsResponse::default().with_results(results)).collect();
         assert_eq!(found["a"], Ok(2));
-        assert!(found["b"].as_ref().is_err_and(|why| why.contains("authoriz")), "{:?}", found["b"]);
+        assert!(found["b"].as_ref().is_err_and(|why| why.contains("Authorization")), "{:?}", found["b"]);
         assert!(found["c"].is_err());
         assert!(min_in_sync(&result("d", 0, None)).is_err());
         assert!(min_in_sync(&DescribeConfigsResult::default()).is_err(), "named nothing");
