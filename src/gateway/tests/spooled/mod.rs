@@ -294,13 +294,15 @@ fn a_producer_that_failed_is_replaced_and_kafka_gets_everything_in_order() {
     assert_all_in_order(&gateway, 60);
 }
 
+/// So that a second error meets the next producer.
+fn one_request_at_a_time(raw: &mut RawSettings) {
+    raw.kafka.overrides.insert("max.in.flight".to_owned(), "1".to_owned());
+}
+
 #[test]
 fn a_record_that_kafka_refuses_for_good_is_put_aside_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    // One request at a time, so that the second error meets the next producer.
-    let gateway = start(&kafka(), folder.path(), |raw| {
-        raw.kafka.overrides.insert("max.in.flight".to_owned(), "1".to_owned());
-    });
+    let gateway = start(&kafka(), folder.path(), one_request_at_a_time);
     let mut client = warmed_up(&gateway);
     // Once in whatever batch it is, and then alone.
     let invalid = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD;
@@ -320,10 +322,7 @@ fn a_record_that_kafka_refuses_for_good_is_put_aside_and_the_rest_goes_on() {
 #[test]
 fn a_record_whose_time_kafka_refuses_is_sent_again_with_the_present_one() {
     let folder = tempfile::tempdir().unwrap();
-    // One request at a time, so that the second error meets the next producer.
-    let gateway = start(&kafka(), folder.path(), |raw| {
-        raw.kafka.overrides.insert("max.in.flight".to_owned(), "1".to_owned());
-    });
+    let gateway = start(&kafka(), folder.path(), one_request_at_a_time);
     let mut client = warmed_up(&gateway);
     // Once in whatever batch it is, and then alone.
     let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP;
