@@ -72,7 +72,7 @@ pub fn start(settings: &Settings, wakes: Vec<Wake>) -> Result<(Arc<Delivery>, Ve
     let lanes = settings.lanes.iter().map(|name| open_lane(settings, name)).collect::<Result<_, _>>()?;
     let credits = settings.credits_per_worker;
     let workers = wakes.into_iter().map(|wake| Worker::new(credits, wake)).collect();
-    let shared = Arc::new(Shared::new(workers, lanes, settings.shared_window_bytes));
+    let shared = Arc::new(Shared::new(workers, lanes, settings.lent_bytes()));
     let ports = (0..settings.workers)
         .map(|worker| Port::new(Arc::clone(&shared), worker, credits, settings.max_record_bytes))
         .collect();

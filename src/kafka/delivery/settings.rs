@@ -19,6 +19,8 @@ pub const TOPICS_MAX: usize = 256;
 pub const LANE_PARTITIONS_MAX: u32 = 1024;
 /// Default of [`Settings::shared_window_bytes`]: half of the route pool of 32 MiB.
 pub const SHARED_WINDOW_BYTES: u64 = 16 << 20;
+/// Default of [`Settings::credits_per_worker`]: half of them serve windows of 4 MiB beyond the guaranteed ones.
+const CREDITS_PER_WORKER: u32 = 16_384;
 /// Default of [`Settings::max_record_bytes`]: fits Kafka's default `message.max.bytes` of 1 048 588.
 pub const MAX_RECORD_BYTES: u32 = 1_000_000;
 /// What librdkafka and Kafka add to a record at most: its own fields, the batch header and our headers' lengths.
@@ -40,7 +42,8 @@ pub struct Settings {
     /// Key, payload, headers and [`RECORD_OVERHEAD_BYTES`] of one record; must not exceed the smallest
     /// `max.message.bytes` of the topics.
     pub max_record_bytes: u32,
-    /// What the windows of all partitions may grow into, beyond the start window that each is guaranteed.
+    /// What the windows of all partitions may grow into, beyond the start window that each is guaranteed. Lent is no more
+    /// than half of a worker's credits serve.
     pub shared_window_bytes: u64,
     /// A failed report or a fatal error replaces the lane's producer by a new one, instead of ending the lane. For callers
     /// that hand everything over again from their oldest unproven record.
@@ -123,7 +126,7 @@ impl Settings {
             client_id: client_id.into(),
             lanes,
             workers: 1,
-            credits_per_worker: 8192,
+            credits_per_worker: CREDITS_PER_WORKER,
             max_record_bytes: MAX_RECORD_BYTES,
             shared_window_bytes: SHARED_WINDOW_BYTES,
             retire_failed: false,
@@ -153,6 +156,13 @@ impl Settings {
             self.client_config(lane)?;
         }
         Ok(())
+    }
+
+    /// Returns what windows may grow into: partitions that answer nothing keep what they hold, and must leave credits to the
+    /// others.
+    pub(super) fn lent_bytes(&self) -> u64 {
+        let served = u64::from(self.credits_per_worker / 2) * u64::from(window::RECORD_SHARE_BYTES);
+        self.shared_window_bytes.min(served)
     }
 
     /// Returns what librdkafka is told for one lane.
@@ -191,9 +201,8 @@ impl Settings {
             u64::from(LANE_PARTITIONS_MAX) * u64::from(window::START_BYTES.max(self.max_record_bytes));
         // Twice ours, so that librdkafka's own limit is only ever met through a defect of ours.
         let queue_records =
-            2 * (guaranteed_records + self.shared_window_bytes / u64::from(window::RECORD_SHARE_BYTES));
-        let queue_kib =
-            (2 * (guaranteed_bytes + self.shared_window_bytes)).div_ceil(1024).min(i32::MAX as u64);
+            2 * (guaranteed_records + self.lent_bytes() / u64::from(window::RECORD_SHARE_BYTES));
+        let queue_kib = (2 * (guaranteed_bytes + self.lent_bytes())).div_ceil(1024).min(i32::MAX as u64);
         let mut base = BTreeMap::from(
             [
                 ("bootstrap.servers", self.bootstrap_servers.clone()),

@@ -264,6 +264,34 @@ fn transient_errors_are_retried_by_librdkafka_in_order() {
 }
 
 #[test]
+fn partitions_that_answer_nothing_leave_credits_to_the_others() {
+    let mut bench = Bench::new(1, 1024);
+    (0..4).for_each(|partition| bench.warm(partition));
+    // Windows grow by rounds of reports, as far as they are allowed to.
+    let fill = |bench: &mut Bench, partition| {
+        let mut count = 0;
+        loop {
+            match bench.hand_over(0, partition, 0) {
+                Ok(_) => count += 1,
+                Err(refused) => break (count, refused),
+            }
+        }
+    };
+    for _ in 0..8 {
+        for partition in 0..3 {
+            let (count, _) = fill(&mut bench, partition);
+            bench.wait_for(0, count);
+        }
+    }
+    // From here on no report is taken: so it looks when a broker is gone.
+    let (counts, refused): (Vec<_>, Vec<_>) = (0..3).map(|partition| fill(&mut bench, partition)).unzip();
+    assert!(counts.iter().any(|count| *count > 64), "a window grew: {counts:?}");
+    assert_eq!(refused, [Refusal::Window; 3]);
+    let (count, refused) = fill(&mut bench, 3);
+    assert!(count >= 64 && refused == Refusal::Window, "{count} {refused:?}");
+}
+
+#[test]
 fn credits_bound_what_a_worker_has_outstanding() {
     let mut bench = Bench::new(1, 3);
     for partition in 0..3 {
