@@ -60,6 +60,8 @@ pub(crate) struct Counters {
     pub(crate) acknowledged: Counter,
     /// Messages that waited in a hold queue.
     pub(crate) held: Counter,
+    /// Of these, those that waited behind one of a less urgent class.
+    pub(crate) class_inversions: Counter,
     /// Connections accepted by the operating system.
     pub(crate) accepted: Counter,
     /// Sessions begun.
@@ -92,6 +94,7 @@ impl Counters {
             received: Counter::default(),
             acknowledged: Counter::default(),
             held: Counter::default(),
+            class_inversions: Counter::default(),
             accepted: Counter::default(),
             opened: Counter::default(),
             ack_orphans: Counter::default(),

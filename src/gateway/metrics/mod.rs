@@ -204,6 +204,11 @@ const FAMILIES: &[Family] = &[
         |c| c.ack_orphans.get()
     ),
     plain!("tidegate_gateway_held_messages_total", "Messages that waited in a hold queue.", |c| c.held.get()),
+    plain!(
+        "tidegate_gateway_class_inversions_total",
+        "Messages that waited in a hold queue behind one of a less urgent class.",
+        |c| c.class_inversions.get()
+    ),
     plain!("tidegate_gateway_hold_queue_messages", "Messages in hold queues now.", |c| c.held_now.get()),
     Family {
         name: "tidegate_gateway_shed_messages_total",

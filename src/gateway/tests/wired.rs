@@ -191,6 +191,23 @@ fn a_topic_filter_decides_the_class_and_with_it_the_kafka_topic() {
 }
 
 #[test]
+fn an_alarm_that_waits_behind_held_readings_is_counted_and_keeps_its_place() {
+    let gateway = Gateway::start(|raw| {
+        raw.classes.entry("alarm".to_owned()).or_default().topic_filters = Some(vec!["+/alarm".to_owned()]);
+        let sensor = raw.classes.get_mut("sensor").unwrap();
+        (sensor.rate, sensor.burst) = (Some(5.0), Some(1));
+    });
+    let mut client = gateway.connect(V311, "device-1");
+    let topics = ["site/temp", "site/temp", "site/alarm", "site/temp"];
+    let packets = (1..).zip(topics).map(|(id, topic)| client.encoded(id, topic, b"x"));
+    let packets: Vec<u8> = packets.collect::<Vec<_>>().concat();
+    client.send_raw(&packets);
+    client.expect_pubacks(1..=4);
+    assert_eq!(gateway.metric("tidegate_gateway_class_inversions_total"), 1);
+    assert_eq!(gateway.metric("tidegate_gateway_held_messages_total"), 3);
+}
+
+#[test]
 fn a_message_without_a_route_is_refused_as_its_version_can() {
     let gateway = Gateway::start(|raw| {
         let filter = Some("known/#".to_owned());

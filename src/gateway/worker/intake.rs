@@ -195,8 +195,12 @@ impl Intake {
 
     fn hold(&mut self, message: &Message<'_>, pipeline: &Pipeline, class: ClassId, stream: StreamId) {
         let hold = self.hold.get_or_insert_with(|| Box::new(HoldQueue::new(&pipeline.shared.hold_ceiling)));
+        let first = hold.front().map(|first| pipeline.shared.router.find(first.topic, self.class).0);
         if hold.push(message) {
             pipeline.counters.held.add(1);
+            let priority = |class| pipeline.shared.classes.get(class).priority;
+            let inverted = first.is_some_and(|first| priority(class) < priority(first));
+            pipeline.counters.class_inversions.add(inverted.into());
         } else if message.ack.is_none() {
             shed(pipeline, class, stream, ShedReason::NoRoom);
         } else {
