@@ -90,6 +90,13 @@ impl<D: Disk> Open<D> {
         self.opened.base.lanes[lane.index()].catalog().backlog()
     }
 
+    /// Returns the routes of a lane with records that wait, or that may have to be sent again: see
+    /// [`Spool::replay_from_safe`].
+    #[must_use]
+    pub fn unsafe_backlog(&self, lane: LaneId) -> Vec<Backlog> {
+        self.opened.base.lanes[lane.index()].catalog().unsafe_backlog()
+    }
+
     /// Sets the threads to work. `settled` is called by the writer whenever [`Spool::settled`] of a lane and shard has
     /// moved; it must not block.
     ///

@@ -46,6 +46,8 @@ impl Sink for Away {
     }
 
     fn take(&mut self, _: Stored<'_>) {}
+
+    fn lost(&mut self, _: LaneId, _: RouteId, _: Position, _: Position) {}
 }
 
 /// Leaves three records in a spool.

@@ -61,8 +61,15 @@ impl Handed {
         self.outstanding += 1;
     }
 
+    /// Counts what lies up to `position` as handed over and proven, though it is neither: Kafka is not to get it. Calls `done`
+    /// as [`Self::report`] does.
+    pub(super) fn pass_over(&mut self, position: Position, done: impl FnMut(Position, u32)) {
+        self.flights.push_back(Flight { position, bytes: 0, proven: true });
+        self.take_done(done);
+    }
+
     /// Takes a report. Calls `done` with position and bytes of each record that Kafka now has with all of its elders.
-    pub(super) fn report(&mut self, number: u64, completed: Completed, mut done: impl FnMut(Position, u32)) {
+    pub(super) fn report(&mut self, number: u64, completed: Completed, done: impl FnMut(Position, u32)) {
         let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
         let Some(flight) = index.and_then(|index| self.flights.get_mut(index)) else { return };
         self.outstanding = self.outstanding.saturating_sub(1);
@@ -70,6 +77,10 @@ impl Handed {
             Completed::Proven => flight.proven = true,
             Completed::Unproven => self.rewind = true,
         }
+        self.take_done(done);
+    }
+
+    fn take_done(&mut self, mut done: impl FnMut(Position, u32)) {
         while let Some(flight) = self.flights.pop_front_if(|flight| flight.proven) {
             self.first += 1;
             done(flight.position, flight.bytes);

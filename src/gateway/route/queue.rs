@@ -246,10 +246,12 @@ impl<A: Copy> RouteQueue<A> {
         self.memory.get((self.submitted + 1).max(self.memory.head()))
     }
 
-    /// Notes that the record that [`Self::next_to_submit`] returned was given to the writer.
-    pub(crate) fn submitted(&mut self) {
+    /// Notes that the record that [`Self::next_to_submit`] returned was given to the writer. Returns the bytes by which more is
+    /// done of what may be in the log: with [`AckAt::Disk`] a record may be in Kafka before the writer takes it.
+    pub(crate) fn submitted(&mut self) -> u64 {
         self.submitted = (self.submitted + 1).max(self.memory.head());
         self.logged = Position { epoch: self.epoch, seq: self.submitted };
+        u64::from(self.logged <= self.done)
     }
 
     /// Notes that all records given to the writer up to `seq` are settled.
@@ -291,6 +293,22 @@ impl<A: Copy> RouteQueue<A> {
         } else {
             self.read_bytes_used += logged.bytes();
         }
+    }
+
+    /// The log has nothing behind `after` up to `until`, though it should: passes over that if all that it gave back before is
+    /// handed over; otherwise it will be said again. Returns the bytes by which more is done of what may be in the log.
+    pub(crate) fn lost(&mut self, after: Position, until: Position) -> u64 {
+        let is_next = self.handed == after && self.needs_log() && self.read.is_empty();
+        // Who waits for Kafka is not told that it has what is lost.
+        if !is_next || self.handed_over.waits_for_reports() || self.letter.is_some() || !self.late.is_empty()
+        {
+            return 0;
+        }
+        self.handed = until.min(self.gone);
+        let before = self.done;
+        let Self { handed_over, done, handed, .. } = self;
+        handed_over.pass_over(*handed, |position, _| *done = position);
+        u64::from(self.done > before)
     }
 
     /// Returns how many bytes of records that the log gave back are used since this was last asked.

@@ -325,6 +325,62 @@ proptest! {
     }
 }
 
+/// A record as the log gives it back.
+fn from_log(position: Position) -> Logged {
+    let frame = tidegate_spool::Frame {
+        shard: 1,
+        topic: TopicId(0),
+        partition: 0,
+        position,
+        time_unix_ms: 0,
+        uptime_ms: 0,
+        lifetime_s: 0,
+        flags: tidegate_spool::Flags::NONE,
+        key: None,
+        headers: b"",
+        payload: b"old",
+    };
+    Logged::new(&Stored { lane: LaneId(0), gateway: GatewayId([0; 16]), frame })
+}
+
+#[test]
+fn what_the_log_has_lost_at_its_end_is_passed_over_once_its_elders_are_proven() {
+    let mut queue = queue(1, &Ceiling::new(1 << 20));
+    let old = |seq| Position { epoch: EPOCH - 1, seq };
+    queue.resume(old(5), old(9));
+    assert!(push(&mut queue, 0, b"new"));
+    queue.give_back(from_log(old(6)));
+    assert_eq!(queue.lost(old(5), old(9)), 0, "6 comes first");
+    hand_over_all(&mut queue);
+    assert_eq!(queue.lost(old(5), old(9)), 0, "said of another place");
+    assert_eq!(queue.lost(old(6), old(9)), 0, "nothing more is done");
+    assert_eq!((queue.done(), queue.handed(), queue.needs_log()), (old(5), old(9), false));
+    assert_eq!(hand_over_all(&mut queue), [(1, 2)]);
+    // 6 was not proven: all is read again, and comes to the same place.
+    for (number, again) in [(0, 0), (2, 3)] {
+        assert_eq!(queue.complete(number, Completed::Unproven, AckAt::First, |_| ()).again, again);
+        assert_eq!(queue.lost(old(6), old(9)), 0, "nothing is passed over while a report is to come");
+    }
+    assert_eq!((queue.done(), queue.handed()), (old(5), old(5)));
+    queue.give_back(from_log(old(6)));
+    assert_eq!(hand_over_all(&mut queue), [(6, 3)]);
+    queue.complete(3, Completed::Proven, AckAt::First, |_| ());
+    assert!(queue.lost(old(6), old(12)) > 0, "the log wants to know");
+    assert_eq!((queue.done(), hand_over_all(&mut queue)), (old(9), vec![(1, 5)]));
+}
+
+#[test]
+fn with_acknowledgement_at_the_disk_a_record_may_be_done_before_the_writer_has_it() {
+    let mut queue = queue(1, &Ceiling::new(1 << 20));
+    assert!(push(&mut queue, 0, b"x") && push(&mut queue, 1, b"y"));
+    hand_over_all(&mut queue);
+    let mut released = Vec::new();
+    let reported = queue.complete(0, Completed::Proven, AckAt::Disk, |ack| released.push(ack));
+    assert_eq!((reported.logged_bytes, released.len()), (0, 0), "nothing is in the log");
+    assert!(queue.submitted() > 0, "the log must learn that it need not keep this one");
+    assert_eq!(queue.submitted(), 0, "and keep that one");
+}
+
 #[test]
 fn what_an_earlier_run_has_left_goes_first_and_positions_rise_across_runs() {
     let mut queue = queue(1, &Ceiling::new(1 << 20));
@@ -333,20 +389,7 @@ fn what_an_earlier_run_has_left_goes_first_and_positions_rise_across_runs() {
     assert!(push(&mut queue, 0, b"new"));
     assert!(queue.next().is_none(), "it waits for what is in the log");
     for seq in [6, 7] {
-        let frame = tidegate_spool::Frame {
-            shard: 1,
-            topic: TopicId(0),
-            partition: 0,
-            position: old(seq),
-            time_unix_ms: 0,
-            uptime_ms: 0,
-            lifetime_s: 0,
-            flags: tidegate_spool::Flags::NONE,
-            key: None,
-            headers: b"",
-            payload: b"old",
-        };
-        queue.give_back(Logged::new(&Stored { lane: LaneId(0), gateway: GatewayId([0; 16]), frame }));
+        queue.give_back(from_log(old(seq)));
     }
     let mut order = Vec::new();
     let mut numbers = Vec::new();

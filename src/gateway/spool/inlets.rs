@@ -32,6 +32,8 @@ struct Inlet {
     /// The reader was told that there is none.
     shut: bool,
     records: VecDeque<Logged>,
+    /// Behind these records the log has nothing: from there, to there.
+    lost: Option<(Position, Position)>,
     /// Bytes of these and of those that the worker has and has not handed over.
     share: Share,
     /// When the worker last handed something over.
@@ -68,6 +70,7 @@ impl Inlets {
             asked: false,
             shut: false,
             records: VecDeque::new(),
+            lost: None,
             share: Share::none(&self.ceiling),
             moved: Duration::ZERO,
         };
@@ -95,16 +98,21 @@ impl Inlets {
             inlet.after = after;
             inlet.asked = false;
             inlet.records.clear();
+            inlet.lost = None;
             inlet.share.force_resize(0);
         }
     }
 
-    /// Returns what the log gave back of a route since the last call.
-    pub(crate) fn take(&self, lane: LaneId, route: LogRoute) -> VecDeque<Logged> {
-        self.shard(route)
-            .get_mut(&(lane, route))
-            .map(|inlet| std::mem::take(&mut inlet.records))
-            .unwrap_or_default()
+    /// Returns what the log gave back of a route since the last call, and behind which position, up to which, it has
+    /// nothing of what it should have.
+    pub(crate) fn take(
+        &self,
+        lane: LaneId,
+        route: LogRoute,
+    ) -> (VecDeque<Logged>, Option<(Position, Position)>) {
+        let mut shard = self.shard(route);
+        let inlet = shard.get_mut(&(lane, route));
+        inlet.map(|inlet| (std::mem::take(&mut inlet.records), inlet.lost.take())).unwrap_or_default()
     }
 
     /// Notes that a route was handed over up to `handed`, and that `used` bytes of what the log gave back are gone.
@@ -173,6 +181,18 @@ impl Sink for Tap {
             self.0.tell(route, id);
         }
     }
+
+    fn lost(&mut self, lane: LaneId, route: LogRoute, after: Position, until: Position) {
+        let mut shard = self.0.shard(route);
+        let Some(inlet) = shard.get_mut(&(lane, route)) else { return };
+        // The reader says it again as long as the route says the same.
+        if inlet.after == after
+            && inlet.lost.replace((after, until)).is_none()
+            && let Some(id) = inlet.id
+        {
+            self.0.tell(route, id);
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -214,7 +234,7 @@ mod tests {
     }
 
     fn positions(tap: &Tap) -> Vec<u64> {
-        tap.0.take(LANE, ROUTE).iter().map(|logged| logged.position().seq).collect()
+        tap.0.take(LANE, ROUTE).0.iter().map(|logged| logged.position().seq).collect()
     }
 
     #[test]
@@ -247,6 +267,20 @@ mod tests {
         tap.take(stored(3, b"x"));
         assert_eq!(tap.ask(LANE, ROUTE).after, at(0));
         assert!(positions(&tap).is_empty());
+    }
+
+    #[test]
+    fn a_loss_is_passed_on_unless_the_route_has_gone_on_or_back() {
+        let mut tap = tap();
+        tap.0.open(LANE, ROUTE, None, at(4));
+        tap.lost(LANE, ROUTE, at(3), at(9));
+        assert_eq!(tap.0.take(LANE, ROUTE).1, None, "it was not asked after that");
+        tap.lost(LANE, ROUTE, at(4), at(9));
+        tap.0.rewind(LANE, ROUTE, at(4));
+        assert_eq!(tap.0.take(LANE, ROUTE).1, None, "it is read again");
+        tap.lost(LANE, ROUTE, at(4), at(9));
+        assert_eq!(tap.0.take(LANE, ROUTE).1, Some((at(4), at(9))));
+        assert_eq!(tap.0.take(LANE, ROUTE).1, None, "once");
     }
 
     #[test]

@@ -65,11 +65,14 @@ impl Opened {
         self.settings.max_record_bytes
     }
 
-    /// Returns the topics that the log has records for.
+    /// Returns the topics that the log has records for which may have to be sent.
     pub(crate) fn in_log(&self) -> Vec<InLog> {
         let mut found: BTreeMap<(usize, String), u32> = BTreeMap::new();
         for lane in (0..self.classes).map(LaneId) {
-            for backlog in self.open.backlog(lane) {
+            // What is replayed goes to its old partition, and so must be known of before it is decided how many there are.
+            let waiting =
+                if self.has_rebooted() { self.open.unsafe_backlog(lane) } else { self.open.backlog(lane) };
+            for backlog in waiting {
                 let Some(topic) = self.open.topic_name(backlog.route.topic) else { continue };
                 let partitions = found.entry((lane.index(), (*topic).to_owned())).or_default();
                 *partitions = (*partitions).max(backlog.route.partition + 1);
@@ -77,6 +80,11 @@ impl Opened {
         }
         let entries = found.into_iter();
         entries.map(|((class, topic), partitions)| InLog { class, topic, partitions }).collect()
+    }
+
+    /// Returns true if the machine was started again since the last run: a broker on it has lost what it had in memory only.
+    fn has_rebooted(&self) -> bool {
+        self.open.report().findings.contains(&Finding::MachineRebooted)
     }
 
     /// Remembers all topics for a start without Kafka.
@@ -103,7 +111,7 @@ impl Opened {
         let lanes = || (0..self.classes).map(LaneId);
         let number = |name: &String| self.open.topic(name).ok_or_else(|| Error::SpoolTopics(name.clone()));
         let topics = streams.iter().map(|(_, topic)| number(topic)).collect::<Result<Vec<_>, _>>()?;
-        let report = self.open.report().clone();
+        let (report, has_rebooted) = (self.open.report().clone(), self.has_rebooted());
         let inlets = Arc::new(Inlets::new(bells));
         for lane in lanes() {
             for backlog in self.open.backlog(lane) {
@@ -119,7 +127,7 @@ impl Opened {
         for (topic, (_, name)) in topics.iter().zip(streams) {
             spool.set_replicated(*topic, is_replicated(&known, name));
         }
-        if report.findings.contains(&Finding::MachineRebooted) {
+        if has_rebooted {
             // A broker without a second copy may have had in memory what it acknowledged a moment before. What there are
             // copies of now may have been acknowledged when there were none.
             let single = |(_, (_, name)): &(_, &(usize, String))| {

@@ -76,6 +76,8 @@ impl Sink for Away {
     }
 
     fn take(&mut self, _: Stored<'_>) {}
+
+    fn lost(&mut self, _: LaneId, _: RouteId, _: Position, _: Position) {}
 }
 
 fn settings() -> Settings {

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(crate) use segment::{Segment, SpanExt, add_to, topic_of};
 
 use crate::format::cursor::Mark;
+use crate::format::footer::Span;
 use crate::full::{self, Level};
 use crate::ids::{Position, RouteId, SegmentId, TopicId};
 use crate::spool::Backlog;
@@ -32,6 +33,9 @@ pub(crate) struct Catalog {
     marks: BTreeMap<RouteId, Aging>,
     /// Topics of which several brokers have each record: `done` is as good as `safe`.
     replicated: BTreeSet<TopicId>,
+    /// Up to where the log may hold less of a route than was written: it is damaged there, or was dropped. Until that is
+    /// done.
+    lost: BTreeMap<RouteId, Position>,
     /// Highest segment number ever used.
     pub(crate) last: SegmentId0,
     /// Up to where which segment was durable at the last commit.
@@ -76,7 +80,25 @@ impl Catalog {
             aging.mark.done = position;
             self.done_bytes += bytes;
             self.changed = true;
+            if self.lost.get(&route).is_some_and(|lost| position >= *lost) {
+                self.lost.remove(&route);
+            }
         }
+    }
+
+    /// Notes that a segment's records may not all be there any more; `spans` are those that it was said to hold.
+    pub(crate) fn note_lost<'a>(&mut self, spans: impl IntoIterator<Item = (&'a RouteId, &'a Span)>) {
+        for (route, span) in spans {
+            if span.last > self.mark(*route).done {
+                let lost = self.lost.entry(*route).or_default();
+                *lost = span.last.max(*lost);
+            }
+        }
+    }
+
+    /// Returns the routes of which something may be lost, and up to where.
+    pub(crate) const fn lost(&self) -> &BTreeMap<RouteId, Position> {
+        &self.lost
     }
 
     /// Takes back what is not known to be safe of a partition: a broker without a second copy has lost its page cache.
@@ -144,9 +166,18 @@ impl Catalog {
 
     /// Returns the routes with records that are not done.
     pub(crate) fn backlog(&self) -> Vec<Backlog> {
+        self.behind(|mark| mark.done)
+    }
+
+    /// Returns the routes with records that are not safe.
+    pub(crate) fn unsafe_backlog(&self) -> Vec<Backlog> {
+        self.behind(|mark| mark.safe)
+    }
+
+    fn behind(&self, until: impl Fn(Mark) -> Position) -> Vec<Backlog> {
         let mut waiting: BTreeMap<RouteId, Backlog> = BTreeMap::new();
         for (route, span) in self.segments.values().flat_map(|segment| &segment.spans) {
-            let done = self.mark(*route).done;
+            let done = until(self.mark(*route));
             if span.last > done {
                 let new = || Backlog { route: *route, done, last: Position::START, bytes: 0 };
                 let backlog = waiting.entry(*route).or_insert_with(new);

@@ -8,6 +8,7 @@ use crate::base::{Base, lock};
 use crate::catalog::{Segment, topic_of};
 use crate::disk::{Disk, File, UNFINISHED};
 use crate::format::FORMAT;
+use crate::format::footer::Span;
 use crate::format::frame::{Flags, Part};
 use crate::ids::{LaneId, RouteId, SegmentId};
 use crate::scan::{Item, Scan};
@@ -148,6 +149,10 @@ impl<D: Disk> Rewrite<D> {
             catalog.abandoned.remove(&self.old.id);
             catalog.counters.dropped_qos0 += self.dropped.0;
             catalog.counters.dropped_acknowledged += self.dropped.1;
+            let shorter = |(route, span): &(&RouteId, &Span)| {
+                self.new.spans.get(route).is_none_or(|kept| kept.last < span.last)
+            };
+            catalog.note_lost(self.old.spans.iter().filter(shorter));
             if let Some(segment) = catalog.segments.get_mut(&self.old.id) {
                 *segment = self.new.clone();
             }

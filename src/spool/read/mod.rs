@@ -8,6 +8,7 @@ mod open;
 mod progress;
 mod sweep;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 /// How soon the back asks again whether a parked route can take something.
 const SWEEP_AGAIN: Duration = Duration::from_millis(20);
+/// How often routes are told of what the log has lost, until that is done.
+const TELL_LOST_EVERY: Duration = Duration::from_secs(1);
 /// Records that one step may deliver or pass over, front and back each.
 const STEP_RECORDS: usize = 512;
 /// A read that fails is tried again after this ...
@@ -73,6 +76,10 @@ pub trait Sink: Send {
 
     /// Takes the next record of a route that has just said [`Room::Open`]. From now on `after` is its position.
     fn take(&mut self, stored: Stored<'_>);
+
+    /// Learns that the log has nothing of the route behind `after`, which it has just said, up to `until`: it is damaged
+    /// there, or what stood there was dropped. What it knows better meanwhile goes before.
+    fn lost(&mut self, lane: LaneId, route: RouteId, after: Position, until: Position);
 }
 
 /// The two readers of one lane.
@@ -86,6 +93,7 @@ pub(crate) struct Reader<D: Disk> {
     no_sweep_before: Duration,
     /// Reads that failed one after the other: front, back.
     failed_reads: (u32, u32),
+    no_lost_before: Duration,
 }
 
 impl<D: Disk> Reader<D> {
@@ -99,11 +107,14 @@ impl<D: Disk> Reader<D> {
             sweep: None,
             no_sweep_before: Duration::ZERO,
             failed_reads: (0, 0),
+            no_lost_before: Duration::ZERO,
         }
     }
 
     /// Delivers what can be delivered, for a bounded while.
     pub(crate) fn step(&mut self, now: Duration, sink: &mut dyn Sink) -> Next {
+        // Before the front moves: where it then comes to rest, all of this is behind it.
+        let lost = self.base.lanes[self.lane.index()].catalog().lost().clone();
         let front = self.step_front(now, sink).unwrap_or_else(|error| {
             self.failed_reads.0 += 1;
             if self.failed_reads.0 >= READ_TRIES {
@@ -118,7 +129,25 @@ impl<D: Disk> Reader<D> {
             self.no_sweep_before = now + READ_RETRY;
             self.read_failed(now, &error)
         });
-        front.min(back)
+        front.min(back).min(if front == Next::Idle { self.tell_lost(&lost, now, sink) } else { Next::Idle })
+    }
+
+    /// Tells routes up to where the log has nothing more of them, though it was said to have.
+    fn tell_lost(&mut self, lost: &BTreeMap<RouteId, Position>, now: Duration, sink: &mut dyn Sink) -> Next {
+        if lost.is_empty() || now < self.no_lost_before {
+            return if lost.is_empty() { Next::Idle } else { Next::At(self.no_lost_before) };
+        }
+        for (route, until) in lost {
+            let after = sink.ask(self.lane, *route).after;
+            // What a route wants again, or has not taken yet, may well be there.
+            let is_behind =
+                self.progress.parked.contains_key(route) || self.progress.is_rewound(*route, after);
+            if !is_behind && after < *until {
+                sink.lost(self.lane, *route, after, *until);
+            }
+        }
+        self.no_lost_before = now + TELL_LOST_EVERY;
+        Next::At(self.no_lost_before)
     }
 
     /// Looks at a route that wants earlier records again.

@@ -8,7 +8,7 @@ use crate::catalog::{Segment, topic_of};
 use crate::disk::Disk;
 use crate::disk::File;
 use crate::format::frame::{Frame, Part};
-use crate::ids::{GatewayId, Position, RouteId, SegmentId, TopicId};
+use crate::ids::{GatewayId, LaneId, Position, RouteId, SegmentId, TopicId};
 use crate::scan::{Item, Scan};
 
 /// A place in a lane's log. Offsets of a generation that is no longer there count as the segment's beginning.
@@ -40,6 +40,7 @@ impl Place {
 /// A segment that is being read.
 #[derive(Debug)]
 pub(super) struct OpenSegment<F> {
+    lane: LaneId,
     id: SegmentId,
     generation: u32,
     gateway: GatewayId,
@@ -74,7 +75,7 @@ impl<F: File> OpenSegment<F> {
                 (_, None) => from = SegmentId(segment.id.0 + 1),
                 // Rewritten in between.
                 (_, Some(generation)) if generation != segment.generation => {}
-                (Ok(file), Some(_)) => return Some(Self::new(segment, file, place)),
+                (Ok(file), Some(_)) => return Some(Self::new(lane.id, segment, file, place)),
                 (Err(error), Some(_)) => {
                     tracing::error!(lane = %lane.name, segment = %segment.id, %error, "a segment cannot be opened");
                     base.stats(|stats| stats.failed_reads += 1);
@@ -84,10 +85,11 @@ impl<F: File> OpenSegment<F> {
         }
     }
 
-    fn new(segment: Segment, file: F, place: Place) -> Self {
+    fn new(lane: LaneId, segment: Segment, file: F, place: Place) -> Self {
         let same = place.segment == segment.id && place.generation == segment.generation;
         let at = if same { place.offset.max(segment.frames.0) } else { segment.frames.0 };
         Self {
+            lane,
             id: segment.id,
             generation: segment.generation,
             gateway: segment.gateway,
@@ -125,9 +127,9 @@ impl<F: File> OpenSegment<F> {
         while self.scan.at() < self.end {
             match self.scan.next()? {
                 Item::Frame { at, next } => return Ok(Some((at, next))),
-                Item::Hole { from, to } => count_hole(base, self.id, from, to),
+                Item::Hole { from, to } => self.count_hole(base, from, to),
                 Item::End { at, .. } => {
-                    count_hole(base, self.id, at, self.end);
+                    self.count_hole(base, at, self.end);
                     self.scan.seek(self.end);
                 }
             }
@@ -169,12 +171,15 @@ impl<F: File> OpenSegment<F> {
         self.scan = self.scan.go_blind();
         self
     }
-}
 
-fn count_hole<D: Disk>(base: &Base<D>, id: SegmentId, from: u64, to: u64) {
-    tracing::error!(segment = %id, from, to, "the log is damaged here");
-    base.stats(|stats| {
-        stats.holes += 1;
-        stats.hole_bytes += to - from;
-    });
+    fn count_hole<D: Disk>(&self, base: &Base<D>, from: u64, to: u64) {
+        tracing::error!(segment = %self.id, from, to, "the log is damaged here");
+        base.stats(|stats| {
+            stats.holes += 1;
+            stats.hole_bytes += to - from;
+        });
+        let mut catalog = base.lanes[self.lane.index()].catalog();
+        let spans = catalog.segments.get(&self.id).map(|segment| segment.spans.clone());
+        catalog.note_lost(&spans.unwrap_or_default());
+    }
 }

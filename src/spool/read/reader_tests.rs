@@ -141,6 +141,82 @@ fn damage_costs_the_records_it_hit_and_no_others() {
     assert_eq!((lost, lock(&rig.base.stats).holes), (1, 1));
 }
 
+/// A log whose last record is one of A that is damaged.
+fn damaged_tail() -> Rig {
+    let mut rig = mixed(4);
+    rig.append(A, 1, 100_000);
+    rig.commit();
+    let (path, end) = {
+        let catalog = rig.base.lanes[0].catalog();
+        let segment = catalog.segments.values().next_back().unwrap();
+        (rig.base.lanes[0].path(segment.id), usize::try_from(segment.frames.1).unwrap())
+    };
+    rig.disk.flip(&path, end - 50_000, 4);
+    rig
+}
+
+#[test]
+fn a_route_learns_that_its_last_record_is_lost() {
+    let mut rig = damaged_tail();
+    rig.read();
+    assert_eq!(rig.windows.lost, [], "what was read in this step may still be on its way");
+    rig.now += TELL_LOST_EVERY;
+    rig.read();
+    let (four, five) = (Position { epoch: 1, seq: 4 }, Position { epoch: 1, seq: 5 });
+    assert_eq!(rig.windows.lost, [(A, four, five)], "B and C have lost nothing");
+    // Until it is done: a route that goes back comes to the same place again.
+    rig.windows.after.insert(A, four);
+    rig.now += TELL_LOST_EVERY;
+    rig.read();
+    assert_eq!(rig.windows.lost, [(A, four, five); 2]);
+    rig.base.lanes[0].catalog().done(A, five, 0);
+    rig.windows.after.insert(A, four);
+    rig.now += TELL_LOST_EVERY;
+    rig.read();
+    assert_eq!(rig.windows.lost.len(), 2);
+}
+
+#[test]
+fn a_route_that_has_something_to_take_learns_of_no_loss_before_it_has_it() {
+    let mut rig = damaged_tail();
+    rig.now = PATIENCE;
+    rig.windows.shut.insert(A, Duration::ZERO);
+    rig.read();
+    rig.now += TELL_LOST_EVERY;
+    rig.read();
+    assert_eq!((rig.reader.parked(), rig.windows.lost.len()), (1, 0), "it is parked before its first record");
+    rig.windows.shut.clear();
+    rig.read_all();
+    assert_eq!((rig.taken_seqs(A), rig.windows.lost.len()), (seqs(4), 1));
+    // A rewind that nobody has told yet: what it wants again is there.
+    rig.windows.after.insert(A, Position { epoch: 1, seq: 2 });
+    rig.now += TELL_LOST_EVERY;
+    rig.read();
+    assert_eq!(rig.windows.lost.len(), 1);
+}
+
+#[test]
+fn a_route_learns_that_its_last_record_was_dropped() {
+    let mut rig = Rig::open(crate::disk::memory::MemoryDisk::new(64 * crate::testing::MIB), {
+        crate::testing::settings(crate::settings::RawPolicy::DropOldest, true)
+    });
+    rig.append(A, 1, 100_000);
+    rig.commit();
+    rig.now = PATIENCE;
+    rig.windows.shut.insert(A, Duration::ZERO);
+    rig.windows.shut.insert(B, Duration::ZERO);
+    rig.fill_segments(B, 10);
+    rig.read();
+    while rig.base.lanes[0].catalog().counters.dropped_acknowledged == 0 {
+        rig.keep();
+    }
+    rig.windows.shut.remove(&A);
+    rig.read_all();
+    let one = Position { epoch: 1, seq: 1 };
+    assert_eq!(rig.taken_seqs(A), seqs(0));
+    assert!(rig.windows.lost.contains(&(A, Position::START, one)), "{:?}", rig.windows.lost);
+}
+
 #[test]
 fn a_read_that_fails_is_tried_again_and_only_in_the_end_passed_over() {
     let mut rig = mixed(4);

@@ -76,6 +76,8 @@ pub(crate) struct Windows {
     /// Routes without room, and when their window last moved.
     pub(crate) shut: BTreeMap<RouteId, Duration>,
     pub(crate) taken: Vec<Owned>,
+    /// What the log has lost: route, behind which record, up to which.
+    pub(crate) lost: Vec<(RouteId, Position, Position)>,
 }
 
 impl Sink for Windows {
@@ -96,6 +98,11 @@ impl Sink for Windows {
             flags: frame.flags,
             payload: frame.payload.to_vec(),
         });
+    }
+
+    fn lost(&mut self, _: LaneId, route: RouteId, after: Position, until: Position) {
+        self.lost.push((route, after, until));
+        self.after.insert(route, until);
     }
 }
 

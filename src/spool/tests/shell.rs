@@ -62,6 +62,10 @@ impl Sink for Kafka {
         drop(after);
         self.taken.send(stored.frame.position).expect("the test listens");
     }
+
+    fn lost(&mut self, _: LaneId, route: RouteId, after: Position, until: Position) {
+        panic!("{route:?} has lost {after} to {until}");
+    }
 }
 
 fn open_in(folder: &Path) -> Open<RealDisk> {

@@ -113,6 +113,38 @@ fn a_drain_with_nothing_left_ends_at_once() {
     assert_eq!(gateway.wait().unwrap().unconfirmed, 0);
 }
 
+/// Damages what a stopped gateway has left where `payload` stands; returns whether it stands there.
+fn damage(dir: &Path, payload: &[u8]) -> std::io::Result<bool> {
+    for segment in std::fs::read_dir(dir.join("sensor"))? {
+        let path = segment?.path();
+        let mut bytes = std::fs::read(&path)?;
+        if let Some(at) = bytes.windows(payload.len()).position(|window| window == payload) {
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[test]
+fn a_drain_ends_though_the_last_record_on_the_disk_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let kafka = kafka();
+    let first = start(&kafka, folder.path());
+    let mut client = with_backlog(&first, 5);
+    client.publish(6, "t", b"the one that is hit");
+    client.expect_pubacks([6]);
+    assert_eq!(first.stop().unwrap().unconfirmed, 0);
+    assert!(damage(folder.path(), b"the one that is hit").unwrap());
+    let second = start(&kafka, folder.path());
+    kafka.broker_up(1).unwrap();
+    let _other = second.connect(V311, "device-2");
+    ask_to_drain(&second);
+    assert_eq!(second.wait().unwrap().unconfirmed, 0);
+    assert_all_in_order(&kafka, 5);
+}
+
 #[test]
 fn a_stop_ends_a_drain_and_the_next_start_goes_on() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 use tidegate_core::route::Mode;
 use tidegate_core::time::Timestamp;
+use tidegate_spool::Position;
 
 use super::Pipeline;
 use crate::route::RouteId;
@@ -25,15 +26,29 @@ impl Pipeline {
         for id in filled.drain(..) {
             let Self { routes, stow: Some(stow), .. } = self else { break };
             let Some(route) = routes.find(id).filter(|route| route.is_read) else { continue };
-            for logged in stow.store.inlets.take(stow.lane(route.key), stow.store.route(route.key)) {
+            let (records, lost) = stow.store.inlets.take(stow.lane(route.key), stow.store.route(route.key));
+            for logged in records {
                 route.queue.give_back(logged);
             }
             self.hand_over(id, now);
+            if let Some((after, until)) = lost {
+                self.lost(id, after, until, now);
+            }
             self.went_on(id);
         }
+        self.note_done();
         if let Some(stow) = &mut self.stow {
             stow.filled = filled;
         }
+    }
+
+    /// The log has lost records of a route: it goes on behind them.
+    fn lost(&mut self, id: RouteId, after: Position, until: Position, now: Timestamp) {
+        let Self { routes, stow: Some(stow), .. } = self else { return };
+        let route = routes.get_mut(id);
+        let done_bytes = route.queue.lost(after, until);
+        stow.reported(id, done_bytes);
+        self.hand_over(id, now);
     }
 
     /// Tells the reader of the log how far routes have come that it knows.

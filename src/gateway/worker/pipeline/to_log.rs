@@ -15,6 +15,11 @@ use crate::spool::Store;
 impl Pipeline {
     /// Gives the writer what it has not got of a route that is BEHIND.
     pub(super) fn submit(&mut self, id: RouteId) {
+        self.give_writer(id);
+        self.note_done();
+    }
+
+    fn give_writer(&mut self, id: RouteId) {
         let Some(stow) = &mut self.stow else { return };
         let route = self.routes.get_mut(id);
         let (key, class) = (route.key, stow.class(route.key));
@@ -27,7 +32,8 @@ impl Pipeline {
             let seq = queued.seq;
             match stow.store.spool.submit(lane, Owned::of(&queued, log_route, epoch)) {
                 Ok(number) => {
-                    route.queue.submitted();
+                    let done_bytes = route.queue.submitted();
+                    stow.reported(id, done_bytes);
                     let tickets = stow.tickets.entry((lane, key.shard)).or_default();
                     tickets.push_back(Ticket { number, route: id, seq });
                 }

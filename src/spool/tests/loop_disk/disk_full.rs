@@ -27,6 +27,10 @@ impl Sink for Away {
     fn take(&mut self, _: Stored<'_>) {
         panic!("there was no room");
     }
+
+    fn lost(&mut self, _: LaneId, route: RouteId, after: Position, until: Position) {
+        panic!("{route:?} has lost {after} to {until}");
+    }
 }
 
 pub(crate) fn run() {

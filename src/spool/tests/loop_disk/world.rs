@@ -129,6 +129,10 @@ impl Sink for Kafka {
         assert!(before < Some(frame.position), "{key:?} after {before:?}");
         got.records.push(key);
     }
+
+    fn lost(&mut self, _: LaneId, route: RouteId, after: Position, until: Position) {
+        panic!("{route:?} has lost {after} to {until}");
+    }
 }
 
 /// Two lanes of small segments.
