@@ -13,9 +13,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Base, Next};
+use crate::base::{Base, Lane, Next};
 use crate::disk::Disk;
 use crate::format::frame::Frame;
+use crate::health::Health;
 use crate::ids::{GatewayId, LaneId, Position, RouteId, SegmentId};
 use open::{OpenSegment, Place};
 use progress::{Progress, Turn};
@@ -33,7 +34,7 @@ const TELL_LOST_EVERY: Duration = Duration::from_secs(1);
 const STEP_RECORDS: usize = 512;
 /// A read that fails is tried again after this ...
 const READ_RETRY: Duration = Duration::from_secs(1);
-/// ... so often, before what cannot be read is passed over.
+/// ... so often, before what cannot be read is passed over. While the disk is down it is tried for as long as that lasts.
 const READ_TRIES: u32 = 10;
 
 /// What a route can take.
@@ -116,15 +117,13 @@ impl<D: Disk> Reader<D> {
         // Before the front moves: where it then comes to rest, all of this is behind it.
         let lost = self.base.lanes[self.lane.index()].catalog().lost().clone();
         let front = self.step_front(now, sink).unwrap_or_else(|error| {
-            self.failed_reads.0 += 1;
-            if self.failed_reads.0 >= READ_TRIES {
-                // A disk may come back; what it will never give back must not stop the rest.
-                self.open = self.open.take().map(OpenSegment::go_blind);
-            }
+            self.failed_reads.0 += self.counts_failure(now);
+            // By its name, it is found on a disk that was mounted anew.
+            self.open = None;
             self.read_failed(now, &error)
         });
         let back = self.step_back(now, sink).unwrap_or_else(|error| {
-            self.failed_reads.1 += 1;
+            self.failed_reads.1 += self.counts_failure(now);
             self.sweep = None;
             self.no_sweep_before = now + READ_RETRY;
             self.read_failed(now, &error)
@@ -172,7 +171,7 @@ impl<D: Disk> Reader<D> {
 
     fn step_front(&mut self, now: Duration, sink: &mut dyn Sink) -> io::Result<Next> {
         for _ in 0..STEP_RECORDS {
-            self.open_front(sink);
+            self.open_front(sink)?;
             let Some(open) = &mut self.open else { return Ok(Next::Idle) };
             let Some(found) = open.next(&self.base)? else {
                 let closed = open.closed();
@@ -219,12 +218,12 @@ impl<D: Disk> Reader<D> {
     }
 
     /// Opens the segment at the front, or the next one with something wanted in it, if there is one.
-    fn open_front(&mut self, sink: &mut dyn Sink) {
+    fn open_front(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
         let lane = &self.base.lanes[self.lane.index()];
         if let Some(open) = &mut self.open
             && open.refresh(lane)
         {
-            return;
+            return Ok(());
         }
         let progress = &mut self.progress;
         let wanted = |route: RouteId, last: Position| {
@@ -234,10 +233,13 @@ impl<D: Disk> Reader<D> {
             // A route that was rewound is wanted too: reading on is what notices it.
             progress.turn(route, last, sink.ask(self.lane, route).after) != Turn::Skip
         };
-        self.open = OpenSegment::at_or_after(&self.base, lane, self.front, wanted);
+        // A disk may come back; what it will never give back must not stop the rest.
+        let blind = self.failed_reads.0 >= READ_TRIES;
+        self.open = OpenSegment::at_or_after(&self.base, lane, self.front, blind, wanted)?;
         if let Some(open) = &self.open {
             self.front = open.place();
         }
+        Ok(())
     }
 
     fn step_back(&mut self, now: Duration, sink: &mut dyn Sink) -> io::Result<Next> {
@@ -263,6 +265,13 @@ impl<D: Disk> Reader<D> {
             return Ok(Next::At(self.no_sweep_before));
         }
         Ok(Next::Now)
+    }
+
+    /// Returns 1 if a failed read brings nearer that what it wanted is passed over, 0 while the disk is down: all lanes are
+    /// on one, and it may come back whole.
+    fn counts_failure(&self, now: Duration) -> u32 {
+        let is_down = |lane: &Lane| self.base.status.get(lane.id, now) == Health::Down;
+        u32::from(!self.base.lanes.iter().any(is_down))
     }
 
     fn read_failed(&self, now: Duration, error: &io::Error) -> Next {

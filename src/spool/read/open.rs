@@ -52,18 +52,24 @@ pub(super) struct OpenSegment<F> {
 
 impl<F: File> OpenSegment<F> {
     /// Opens the first segment at or after `place` that holds something `wanted`, which is asked with a route and its
-    /// last position there. The last segment is opened anyway: more will come.
+    /// last position there. The last segment is opened anyway: more will come. If `blind`, what cannot be read is passed
+    /// over, of a segment or whole ones.
+    ///
+    /// # Errors
+    /// If the segment cannot be opened, unless `blind`.
     pub(super) fn at_or_after<D: Disk<File = F>>(
         base: &Base<D>,
         lane: &Lane,
         place: Place,
+        blind: bool,
         mut wanted: impl FnMut(RouteId, Position) -> bool,
-    ) -> Option<Self> {
+    ) -> io::Result<Option<Self>> {
         let mut from = place.segment;
         // Each turn goes to a later segment, or to a later generation of one, which takes a rewrite.
         loop {
             // Cloned, so that the sink is not asked under the lock.
-            let segment = lane.catalog().segments.range(from..).next()?.1.clone();
+            let next = lane.catalog().segments.range(from..).next().map(|(_, segment)| segment.clone());
+            let Some(segment) = next else { return Ok(None) };
             if segment.closed && !segment.spans.iter().any(|(route, span)| wanted(*route, span.last)) {
                 from = SegmentId(segment.id.0 + 1);
                 continue;
@@ -75,19 +81,22 @@ impl<F: File> OpenSegment<F> {
                 (_, None) => from = SegmentId(segment.id.0 + 1),
                 // Rewritten in between.
                 (_, Some(generation)) if generation != segment.generation => {}
-                (Ok(file), Some(_)) => return Some(Self::new(lane.id, segment, file, place)),
+                (Ok(file), Some(_)) => return Ok(Some(Self::new(lane.id, segment, file, place, blind))),
+                (Err(error), Some(_)) if !blind => return Err(error),
                 (Err(error), Some(_)) => {
                     tracing::error!(lane = %lane.name, segment = %segment.id, %error, "a segment cannot be opened");
                     base.stats(|stats| stats.failed_reads += 1);
+                    lane.catalog().note_lost(&segment.spans);
                     from = SegmentId(segment.id.0 + 1);
                 }
             }
         }
     }
 
-    fn new(lane: LaneId, segment: Segment, file: F, place: Place) -> Self {
+    fn new(lane: LaneId, segment: Segment, file: F, place: Place, blind: bool) -> Self {
         let same = place.segment == segment.id && place.generation == segment.generation;
         let at = if same { place.offset.max(segment.frames.0) } else { segment.frames.0 };
+        let scan = Scan::new(Arc::new(file), segment.seal(), at, segment.frames.1);
         Self {
             lane,
             id: segment.id,
@@ -95,7 +104,7 @@ impl<F: File> OpenSegment<F> {
             gateway: segment.gateway,
             end: segment.frames.1,
             closed: segment.closed,
-            scan: Scan::new(Arc::new(file), segment.seal(), at, segment.frames.1),
+            scan: if blind { scan.go_blind() } else { scan },
             topics: segment.topics,
         }
     }
@@ -164,12 +173,6 @@ impl<F: File> OpenSegment<F> {
 
     pub(super) const fn back_to(&mut self, at: u64) {
         self.scan.seek(at);
-    }
-
-    /// See [`Scan::go_blind`].
-    pub(super) fn go_blind(mut self) -> Self {
-        self.scan = self.scan.go_blind();
-        self
     }
 
     fn count_hole<D: Disk>(&self, base: &Base<D>, from: u64, to: u64) {

@@ -25,6 +25,14 @@ fn mixed(turns: usize) -> Rig {
     rig
 }
 
+/// Reads so often, each time when a read that failed is tried again.
+fn read_times(rig: &mut Rig, times: u32) {
+    for _ in 0..times {
+        rig.read();
+        rig.now += READ_RETRY;
+    }
+}
+
 #[test]
 fn every_route_gets_its_records_once_and_in_order() {
     let mut rig = mixed(20);
@@ -221,21 +229,63 @@ fn a_route_learns_that_its_last_record_was_dropped() {
 fn a_read_that_fails_is_tried_again_and_only_in_the_end_passed_over() {
     let mut rig = mixed(4);
     rig.disk.faults(|faults| faults.failing_reads = READ_TRIES - 1);
-    for _ in 0..READ_TRIES {
-        rig.read();
-        rig.now += READ_RETRY;
-    }
+    let before = rig.disk.opened();
+    read_times(&mut rig, READ_TRIES);
     assert_eq!(rig.taken_seqs(A), seqs(4));
     assert_eq!(lock(&rig.base.stats).holes, 0);
+    let reopened = rig.disk.opened() - before - rig.segments() as u64;
+    assert_eq!(reopened, u64::from(READ_TRIES - 1), "a disk that comes back is mounted anew");
 
     let mut rig = mixed(4);
     rig.disk.faults(|faults| faults.failing_reads = READ_TRIES + 2);
-    for _ in 0..=READ_TRIES {
-        rig.read();
-        rig.now += READ_RETRY;
-    }
+    read_times(&mut rig, READ_TRIES + 1);
     assert_eq!(lock(&rig.base.stats).holes, 1, "the pages that cannot be read");
     assert_eq!(rig.taken_seqs(C), seqs(4));
+}
+
+#[test]
+fn a_segment_that_cannot_be_opened_is_tried_again_and_only_in_the_end_passed_over() {
+    let mut rig = mixed(20);
+    rig.disk.faults(|faults| faults.failing_opens = READ_TRIES);
+    read_times(&mut rig, READ_TRIES + 1);
+    assert_eq!(rig.taken_seqs(A), seqs(20));
+
+    let mut rig = mixed(20);
+    rig.disk.faults(|faults| faults.failing_opens = READ_TRIES + 1);
+    read_times(&mut rig, READ_TRIES + 1);
+    let first = rig.taken_seqs(A)[0];
+    assert_eq!(rig.taken_seqs(A), (first..=20).collect::<Vec<_>>());
+    assert!(first > 1, "the first segment is passed over");
+}
+
+#[test]
+fn nothing_is_passed_over_for_a_parked_route_because_a_segment_cannot_be_opened_for_a_moment() {
+    let mut rig = mixed(20);
+    rig.now = PATIENCE;
+    rig.windows.shut.insert(A, Duration::ZERO);
+    rig.read();
+    rig.windows.shut.clear();
+    rig.disk.faults(|faults| faults.failing_opens = READ_TRIES);
+    read_times(&mut rig, READ_TRIES);
+    rig.read_all();
+    assert_eq!(rig.taken_seqs(A), seqs(20));
+}
+
+#[test]
+fn nothing_is_passed_over_as_long_as_the_disk_is_down() {
+    let mut rig = mixed(20);
+    rig.base.status.set(LANE, Health::Down);
+    rig.disk.faults(|faults| faults.failing_reads = 3 * READ_TRIES);
+    read_times(&mut rig, 3 * READ_TRIES);
+    rig.disk.faults(|faults| faults.failing_opens = 3 * READ_TRIES);
+    read_times(&mut rig, 3 * READ_TRIES);
+    assert!(rig.windows.taken.is_empty());
+    rig.base.status.set(LANE, Health::Ok);
+    rig.read();
+    for route in [A, B, C] {
+        assert_eq!(rig.taken_seqs(route), seqs(20));
+    }
+    assert_eq!(lock(&rig.base.stats).holes, 0);
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -48,7 +48,7 @@ impl<D: Disk> Sweep<D> {
             if self.taking.is_empty() {
                 return Ok(true);
             }
-            self.open(base, progress, sink);
+            self.open(base, progress, sink)?;
             let open = self.open.as_mut().filter(|open| !open.place().has_reached(front));
             let Some(open) = open else {
                 progress.parked.retain(|route, _| !self.taking.contains(route));
@@ -87,19 +87,19 @@ impl<D: Disk> Sweep<D> {
         Ok(false)
     }
 
-    fn open(&mut self, base: &Base<D>, progress: &mut Progress, sink: &mut dyn Sink) {
+    fn open(&mut self, base: &Base<D>, progress: &mut Progress, sink: &mut dyn Sink) -> io::Result<()> {
         let lane = &base.lanes[self.lane.index()];
         if let Some(open) = &mut self.open
             && open.refresh(lane)
         {
-            return;
+            return Ok(());
         }
         let taking = &self.taking;
         let wanted = |route, last| {
             let after = |sink: &mut dyn Sink| sink.ask(self.lane, route).after;
             taking.contains(&route) && progress.turn(route, last, after(sink)) != Turn::Skip
         };
-        let open = OpenSegment::at_or_after(base, lane, self.place, wanted);
-        self.open = if self.blind { open.map(OpenSegment::go_blind) } else { open };
+        self.open = OpenSegment::at_or_after(base, lane, self.place, self.blind, wanted)?;
+        Ok(())
     }
 }
