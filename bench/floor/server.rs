@@ -81,6 +81,7 @@ impl Server {
         let file = settings.path().join("gateway.toml");
         let text = format!(
             "listen = \"{address}\"\nadmin_listen = \"{admin}\"\nworkers = {workers}\n{spool}\
+             [clock]\ntrust = \"always\"\n\
              [kafka]\nbootstrap_servers = \"{kafka}\"\n\
              [[routes]]\nfilter = \"#\"\ntopic = \"telemetry-sensor\"\nheaders = []\n\
              [classes.sensor]\nrate = 1000000\nburst = 1000000\n\

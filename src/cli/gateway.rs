@@ -21,6 +21,7 @@ pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
         stats: Stats::default(),
         clock: clock::monotonic,
         unix_clock: clock::unix_millis,
+        synchronisation: clock::synchronisation,
     };
     // The workers bring their own threads and runtimes; this one accepts signals, reports and admin requests.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

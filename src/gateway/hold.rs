@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidegate_core::time::UnixMillis;
+use tidegate_core::time::{Timestamp, UnixMillis};
 use tidegate_mqtt::AckSlot;
 
 use crate::ceiling::{Ceiling, Share};
@@ -22,10 +22,13 @@ const SPARE_BYTES: usize = 4 * 1024;
 struct Entry {
     topic_bytes: u32,
     payload_bytes: u32,
-    received: UnixMillis,
-    ack: Option<AckSlot>,
+    lifetime_s: u32,
     dup: bool,
     retain: bool,
+    clock_sure: bool,
+    received: UnixMillis,
+    arrived: Timestamp,
+    ack: Option<AckSlot>,
 }
 
 /// Messages in the order in which they came.
@@ -85,8 +88,18 @@ impl HoldQueue {
         self.bytes.extend_from_slice(topic);
         self.bytes.extend_from_slice(payload);
         self.fire_and_forget += usize::from(message.ack.is_none());
-        let Message { ack, dup, retain, received, .. } = *message;
-        self.entries.push_back(Entry { topic_bytes, payload_bytes, received, ack, dup, retain });
+        let Message { ack, dup, retain, received, clock_sure, arrived, lifetime_s, .. } = *message;
+        self.entries.push_back(Entry {
+            topic_bytes,
+            payload_bytes,
+            lifetime_s,
+            dup,
+            retain,
+            clock_sure,
+            received,
+            arrived,
+            ack,
+        });
         true
     }
 
@@ -95,8 +108,9 @@ impl HoldQueue {
         let entry = self.entries.front()?;
         let (topic, rest) = self.bytes[self.start..].split_at(entry.topic_bytes as usize);
         let topic = std::str::from_utf8(topic).expect("it was a str when it was pushed");
-        let &Entry { payload_bytes, received, ack, dup, retain, .. } = entry;
-        Some(Message { topic, payload: &rest[..payload_bytes as usize], ack, dup, retain, received })
+        let &Entry { payload_bytes, lifetime_s, dup, retain, clock_sure, received, arrived, ack, .. } = entry;
+        let payload = &rest[..payload_bytes as usize];
+        Some(Message { topic, payload, ack, dup, retain, received, clock_sure, arrived, lifetime_s })
     }
 
     /// Forgets the oldest message.
@@ -146,8 +160,17 @@ mod tests {
     use super::*;
 
     fn message<'a>(topic: &'a str, payload: &'a [u8], number: u32) -> Message<'a> {
-        let ack = (number > 0).then(|| AckSlot::from_u32(number));
-        Message { topic, payload, ack, dup: false, retain: true, received: UnixMillis(i64::from(number)) }
+        Message {
+            topic,
+            payload,
+            ack: (number > 0).then(|| AckSlot::from_u32(number)),
+            dup: false,
+            retain: true,
+            received: UnixMillis(i64::from(number)),
+            clock_sure: number.is_multiple_of(2),
+            arrived: Timestamp::from_millis(number.into()),
+            lifetime_s: number % 3,
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod silence;
 mod spool;
 mod stats;
 mod topics;
+mod wall;
 mod wheel;
 mod worker;
 

@@ -10,6 +10,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tidegate_core::time::{Clock, UnixMillis};
 use tidegate_kafka::delivery::{self, Delivery, Port, Wake};
 use tidegate_runtime::admin::{self, Readiness};
+use tidegate_runtime::clock::Synchronisation;
 use tidegate_runtime::metrics::Registry;
 use tidegate_runtime::report::{Key, Reporter};
 use tokio::sync::mpsc;
@@ -24,6 +25,7 @@ use crate::shared::{Identity, Places, Shared, sockets_for};
 use crate::spool::{Opened, Resumed, Store, View};
 use crate::stats::{Counters, Figures, Stats};
 use crate::topics::{learn, router};
+use crate::wall::{self, Wall};
 use crate::worker::{self, Arrival, Bell, Seed};
 use crate::{Error, Metrics, reporter, silence};
 
@@ -54,6 +56,8 @@ pub struct Resources {
     pub clock: Clock,
     /// The wall clock, for record timestamps.
     pub unix_clock: fn() -> UnixMillis,
+    /// What the kernel says of the wall clock.
+    pub synchronisation: fn() -> Synchronisation,
 }
 
 /// What a gateway did.
@@ -135,6 +139,7 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
         connections: Places::new(max_connections),
         clock: resources.clock,
         unix_clock: resources.unix_clock,
+        wall: Wall::new(settings.clock_trust, resources.synchronisation),
         emptying: Emptying::default(),
         stop: stop.clone(),
         failure: Mutex::new(None),
@@ -152,6 +157,7 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
     }
     watched.spawn(named(emptying::watch(Arc::clone(&shared), readiness.clone()), "the watch on the drain"));
     watched.spawn(named(silence::watch(Arc::clone(&shared), readiness.clone()), "the watch on kafka"));
+    watched.spawn(named(wall::watch(Arc::clone(&shared)), "the watch on the clock"));
     readiness.set("listener", Ok(()));
     tracing::info!(listen = %settings.listen, workers, max_connections, "gateway takes connections");
     let unconfirmed = work(seeds, &shared, &mut watched, &readiness).await;

@@ -19,6 +19,7 @@ use crate::emptying::Emptying;
 use crate::route::Router;
 use crate::shard::SHARDS;
 use crate::spool::Store;
+use crate::wall::Wall;
 use crate::worker::Arrival;
 
 /// Sockets beyond the connection limit that may be open, so that a CONNECT over the limit can be read and answered.
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) connections: Places,
     pub(crate) clock: Clock,
     pub(crate) unix_clock: fn() -> UnixMillis,
+    /// Whether that may be believed.
+    pub(crate) wall: Wall,
     /// Whether it is to end once Kafka has everything.
     pub(crate) emptying: Emptying,
     /// Cancelled when the gateway is to stop, whatever the reason.
@@ -123,12 +126,18 @@ impl Identity {
 
     /// Returns `tg-gw` of a record that the log gave back.
     pub(crate) fn of(&self, gateway: GatewayId) -> Cow<'_, str> {
-        if self.of_spool == Some(gateway) {
+        if self.is_own(gateway) {
             Cow::Borrowed(&self.gateway)
         } else {
             // Of a run that could not write its epoch down.
             Cow::Owned(format!("{}-{gateway}", self.name))
         }
+    }
+
+    /// Returns whether a record that the log gave back is of this spool's own runs, and not of one that could not write its
+    /// epoch down.
+    pub(crate) fn is_own(&self, gateway: GatewayId) -> bool {
+        self.of_spool == Some(gateway)
     }
 
     pub(crate) fn source(&self, shard: u8, class: usize) -> &str {

@@ -40,6 +40,8 @@ pub(crate) struct StreamCounters {
     pub(crate) shed: Counter,
     /// Messages handed over again after a report that proved nothing.
     pub(crate) handed_again: Counter,
+    /// Messages not handed over, since their expiry interval had passed.
+    pub(crate) expired: Counter,
     /// Devices held back now.
     pub(crate) constrained: Counter,
     /// Bytes in hold queues now.

@@ -1,4 +1,4 @@
-//! The only `unsafe` of the project: what rdkafka's safe producer cannot do without an allocation or a lock per record.
+//! The `unsafe` of the project, but for one system call: what rdkafka's safe producer cannot do without an allocation or a lock per record.
 //!
 //! Owns a producer with its report queue, cached topic handles and native headers. rdkafka's `send` allocates the
 //! topic's name and looks it up per record; its `poll` neither returns after a batch nor shows where one ends, so a

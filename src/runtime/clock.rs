@@ -1,9 +1,13 @@
 //! The only place that reads a clock; everything else is given one.
 
+mod kernel;
+
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime};
 
 use tidegate_core::time::{Timestamp, UnixMillis};
+
+pub use kernel::{Synchronisation, synchronisation};
 
 /// Origin of the process's timestamps: the first reading.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(now);

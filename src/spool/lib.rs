@@ -31,7 +31,7 @@ mod topics;
 mod write;
 
 pub use base::Who;
-pub use expiry::{Clocks, lifetime_left_s};
+pub use expiry::{Clocks, Lifetime};
 pub use format::frame::{Flags, Frame, headers, put_header};
 pub use format::{FORMAT, OLDEST_FORMAT};
 pub use full::{Counters, Level, Policy, SHED_PERCENT, Verdict, decide};

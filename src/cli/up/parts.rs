@@ -129,6 +129,7 @@ impl Parts {
             stats: gateway_stats.clone(),
             clock: clock::monotonic,
             unix_clock: clock::unix_millis,
+            synchronisation: clock::synchronisation,
         };
         let mut gateway = JoinSet::new();
         let stop = stop_gateway.clone();
@@ -226,6 +227,8 @@ fn gateway_settings(
         name: Some("up".into()),
         listen: Some(listen.to_string()),
         kafka: gateway::RawKafka { bootstrap_servers: Some(kafka.to_owned()), ..Default::default() },
+        // One machine, one clock: whoever looks at times here has the same.
+        clock: gateway::RawClock { trust: Some("always".into()) },
         report: gateway::RawReport {
             url: Some(format!("http://{controller}")),
             key_file: Some(key_file.to_owned()),

@@ -12,7 +12,7 @@ use tidegate_mqtt::{Limits, RetainPolicy, SubscribePolicy};
 use tidegate_runtime::config::Problem;
 
 use super::{
-    DEFAULT_CLASS, DEFAULT_CONNECT_TIME, DEFAULT_DRAIN, DEFAULT_HOLD_BYTES, DEFAULT_LISTEN,
+    ClockTrust, DEFAULT_CLASS, DEFAULT_CONNECT_TIME, DEFAULT_DRAIN, DEFAULT_HOLD_BYTES, DEFAULT_LISTEN,
     DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_PACKET_BYTES, DEFAULT_QUEUE_BYTES, DEFAULT_RECEIVE_MAXIMUM,
     DEFAULT_TOPIC, DEFAULT_TOPIC_FILTERS, DEFAULT_V311_WINDOW, KafkaSettings, MAX_PACKET_BYTES, RawClass,
     RawMqtt, RawReport, RawRoute, RawSettings, ReportSettings, RouteSettings, Settings,
@@ -82,6 +82,7 @@ impl TryFrom<RawSettings> for Settings {
             queue_bytes: queue_bytes as usize,
             hold_bytes: or("limits.hold_bytes", limits.hold_bytes, DEFAULT_HOLD_BYTES, bytes)? as usize,
             admin_listen: raw.admin_listen.map(|at| address("admin_listen", &at)).transpose()?,
+            clock_trust: clock_trust(raw.clock.trust.as_deref())?,
             report: report(raw.report)?,
             drain: time("drain", raw.drain, DEFAULT_DRAIN, Duration::ZERO..=Duration::from_mins(5))?,
             spool,
@@ -154,6 +155,15 @@ fn mqtt(raw: &RawMqtt) -> Result<Limits, Problem> {
 fn window(key: &str, value: Option<i64>, default: u16) -> Result<NonZeroU16, Problem> {
     let checked = or(key, value, default.into(), 1..=u32::from(u16::MAX))?;
     Ok(u16::try_from(checked).ok().and_then(NonZeroU16::new).expect("the range is that of a NonZeroU16"))
+}
+
+fn clock_trust(text: Option<&str>) -> Result<ClockTrust, Problem> {
+    match text {
+        None => Ok(ClockTrust::default()),
+        Some("kernel") => Ok(ClockTrust::Kernel),
+        Some("always") => Ok(ClockTrust::Always),
+        Some(other) => Err(Problem::new("clock.trust", other, "kernel or always")),
+    }
 }
 
 fn report(raw: RawReport) -> Result<Option<ReportSettings>, Problem> {

@@ -73,6 +73,7 @@ fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
             "1",
             "all",
         ),
+        ("[clock]\ntrust = 'ntp'", "clock.trust", "ntp", "kernel or always"),
         ("[spool]\nack = 'both'", "spool.ack", "both", "first, kafka or disk"),
         ("[spool]\ndir = ''", "spool.dir", "", "a folder"),
         ("[spool]\ndir = 'd'\nsegment_bytes = 1000", "spool.segment_bytes", "1000", "1 MiB to 64 MiB"),
@@ -146,6 +147,13 @@ fn a_class_is_told_by_its_user_name_and_its_topics_unless_the_settings_say_other
         own.classes.by_name("alarm").map(|id| own.classes.get(id).users.clone()),
         Some(vec!["siren".to_owned()])
     );
+}
+
+#[test]
+fn the_clock_is_right_while_the_kernel_says_so_unless_the_settings_do() {
+    for (toml, trust) in [("", ClockTrust::Kernel), ("clock.trust = 'always'", ClockTrust::Always)] {
+        assert_eq!(check(toml).unwrap().clock_trust, trust, "{toml}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tidegate_core::admission::{ClassId, ClassTable};
 use tidegate_mqtt::Limits;
 use tidegate_mqtt::topic::Filter;
 
-pub use raw::{RawClass, RawKafka, RawLimits, RawMqtt, RawReport, RawRoute, RawSettings, RawSpool};
+pub use raw::{RawClass, RawClock, RawKafka, RawLimits, RawMqtt, RawReport, RawRoute, RawSettings, RawSpool};
 pub use spool::{
     AckAt, DEFAULT_DEAD_LETTER_BYTES, DEFAULT_FREE_FLOOR_BYTES, DEFAULT_SEGMENT_BYTES, DEFAULT_SPOOL_BYTES,
     SpoolSettings,
@@ -78,6 +78,8 @@ pub struct Settings {
     pub hold_bytes: usize,
     /// Where the admin HTTP listens; the caller binds it. None: no admin HTTP.
     pub admin_listen: Option<SocketAddr>,
+    /// When the wall clock counts as right.
+    pub clock_trust: ClockTrust,
     /// Where reports go; none: nowhere.
     pub report: Option<ReportSettings>,
     /// How long a stopping gateway waits for Kafka's reports.
@@ -106,6 +108,16 @@ pub struct KafkaSettings {
     pub overrides: BTreeMap<String, String>,
     /// True if it is the embedded Kafka, which keeps nothing: no file can say so, only who started it.
     pub embedded: bool,
+}
+
+/// When the wall clock counts as right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockTrust {
+    /// While the kernel says that somebody keeps it so: chronyd, ntpd and systemd-timesyncd tell it.
+    #[default]
+    Kernel,
+    /// Always: it is kept right by somebody who does not tell the kernel, such as the host of a virtual machine.
+    Always,
 }
 
 /// Where reports go.

@@ -33,6 +33,8 @@ pub struct RawSettings {
     pub limits: RawLimits,
     /// How to reach Kafka.
     pub kafka: RawKafka,
+    /// Whether the wall clock is right.
+    pub clock: RawClock,
     /// Where reports go.
     pub report: RawReport,
     /// Where messages wait on the disk.
@@ -80,6 +82,14 @@ pub struct RawKafka {
     pub bootstrap_servers: Option<String>,
     /// librdkafka settings, such as `"compression.codec" = "lz4"`.
     pub overrides: BTreeMap<String, String>,
+}
+
+/// Table `clock`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawClock {
+    /// `kernel` or `always`.
+    pub trust: Option<String>,
 }
 
 /// Table `report`.

@@ -227,6 +227,16 @@ const FAMILIES: &[Family] = &[
         "Records handed over again after a report that proved nothing.",
         handed_again
     ),
+    stream!(
+        "tidegate_gateway_expired_messages_total",
+        "Messages not handed over to Kafka, since their expiry interval had passed.",
+        expired
+    ),
+    process!(
+        "tidegate_gateway_clock_unsure_state",
+        "1 while the wall clock is not known to be synchronised: what is received has header tg-clock.",
+        |source: &Source| u64::from(!source.shared.wall.is_sure())
+    ),
     stream!("tidegate_gateway_constrained_devices", "Devices held back now.", constrained),
     stream!("tidegate_gateway_unread_bytes", "Bytes read from sockets and not decoded now.", unread_bytes),
     process!(

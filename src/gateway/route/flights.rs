@@ -15,8 +15,8 @@ pub(crate) struct Flight {
     pub(crate) number: u64,
     /// Since when Kafka is asked for its report.
     pub(crate) asked_at: Timestamp,
-    /// When the record was received, whatever time it was sent with.
-    pub(crate) received: UnixMillis,
+    /// When the record was received, if that is the time it was sent with.
+    pub(crate) own_time: Option<UnixMillis>,
 }
 
 #[derive(Debug)]

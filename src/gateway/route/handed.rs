@@ -2,6 +2,10 @@
 //!
 //! Owns the reports of these records and when they must be handed over again. Each hand-over has a number of its own,
 //! counted up for ever, so that a report is known to be of this round or of none.
+//!
+//! What was passed over is between them. Whatever became of a record at its first turn becomes of it at every further one,
+//! though its lifetime may end in between. What was handed over may be in Kafka, or come there late, behind what
+//! follows; what was passed over may have been overtaken.
 
 use std::collections::VecDeque;
 
@@ -14,6 +18,25 @@ pub(crate) enum Completed {
     Proven,
     /// Nothing is known: it must be handed over again.
     Unproven,
+}
+
+/// What became of a record at its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// It was handed over.
+    Handed,
+    /// Its lifetime was over.
+    PassedOver,
+}
+
+/// Records, one or more behind one another, that are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) first: Position,
+    pub(super) last: Position,
+    pub(super) bytes: u64,
+    /// How many of them were passed over.
+    pub(super) expired: u64,
 }
 
 #[derive(Debug)]
@@ -33,6 +56,11 @@ pub(super) struct Handed {
     outstanding: u32,
     /// A report proved nothing: hand over again as soon as nothing is outstanding.
     rewind: bool,
+    /// The last record that was ever handed over.
+    reached: Position,
+    /// Runs of records that were passed over and are not done, in order. There is a hand-over between any two, and so no
+    /// more of them than of those.
+    passed: VecDeque<Done>,
 }
 
 impl Handed {
@@ -56,20 +84,52 @@ impl Handed {
         self.flights.get(index).map(|flight| flight.position)
     }
 
+    /// Returns whether Kafka owes no report.
+    pub(super) const fn is_quiet(&self) -> bool {
+        self.outstanding == 0
+    }
+
+    /// Returns what became of a record at an earlier turn; `None` if this is its first.
+    pub(super) fn before(&self, position: Position) -> Option<Given> {
+        let run = self.passed.get(self.run_from(position));
+        if run.is_some_and(|run| run.first <= position) {
+            return Some(Given::PassedOver);
+        }
+        (position <= self.reached).then_some(Given::Handed)
+    }
+
     pub(super) fn push(&mut self, position: Position, bytes: u32) {
         self.flights.push_back(Flight { position, bytes, proven: false });
         self.outstanding += 1;
+        self.reached = self.reached.max(position);
     }
 
-    /// Counts what lies up to `position` as handed over and proven, though it is neither: Kafka is not to get it. Calls `done`
-    /// as [`Self::report`] does.
-    pub(super) fn pass_over(&mut self, position: Position, done: impl FnMut(Position, u32)) {
-        self.flights.push_back(Flight { position, bytes: 0, proven: true });
-        self.take_done(done);
+    /// Passes over the record that comes after `behind`, since it has expired.
+    pub(super) fn pass_over(&mut self, position: Position, bytes: u32, behind: Position) {
+        self.pass(Done { first: position, last: position, bytes: bytes.into(), expired: 1 }, behind);
     }
 
-    /// Takes a report. Calls `done` with position and bytes of each record that Kafka now has with all of its elders.
-    pub(super) fn report(&mut self, number: u64, completed: Completed, done: impl FnMut(Position, u32)) {
+    /// Passes over what would come after `behind` up to `last`, since the log has lost it.
+    pub(super) fn pass_over_lost(&mut self, last: Position, behind: Position) {
+        self.pass(Done { first: last, last, bytes: 0, expired: 0 }, behind);
+    }
+
+    fn pass(&mut self, done: Done, behind: Position) {
+        let at = self.run_from(done.last);
+        if self.passed.get(at).is_some_and(|run| run.first <= done.last) {
+            return;
+        }
+        match at.checked_sub(1).map(|before| &mut self.passed[before]) {
+            Some(run) if run.last == behind => {
+                (run.last, run.bytes, run.expired) =
+                    (done.last, run.bytes + done.bytes, run.expired + done.expired);
+            }
+            _ => self.passed.insert(at, done),
+        }
+    }
+
+    /// Takes a report.
+    pub(super) fn report(&mut self, number: u64, completed: Completed) {
         let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
         let Some(flight) = index.and_then(|index| self.flights.get_mut(index)) else { return };
         self.outstanding = self.outstanding.saturating_sub(1);
@@ -77,14 +137,19 @@ impl Handed {
             Completed::Proven => flight.proven = true,
             Completed::Unproven => self.rewind = true,
         }
-        self.take_done(done);
     }
 
-    fn take_done(&mut self, mut done: impl FnMut(Position, u32)) {
-        while let Some(flight) = self.flights.pop_front_if(|flight| flight.proven) {
-            self.first += 1;
-            done(flight.position, flight.bytes);
+    /// Returns the next records, of those up to `handed`, that are done with all of their elders: Kafka has them, or they
+    /// were passed over.
+    pub(super) fn next_done(&mut self, handed: Position) -> Option<Done> {
+        let Self { flights, passed, .. } = self;
+        let elder = |run: &mut Done| flights.front().is_none_or(|flight| run.last < flight.position);
+        if let Some(run) = passed.pop_front_if(|run| run.last <= handed && elder(run)) {
+            return Some(run);
         }
+        let Flight { position, bytes, .. } = flights.pop_front_if(|flight| flight.proven)?;
+        self.first += 1;
+        Some(Done { first: position, last: position, bytes: bytes.into(), expired: 0 })
     }
 
     /// Forgets what must be handed over again, if it is time; returns how many records that are.
@@ -98,5 +163,15 @@ impl Handed {
         self.first += again;
         self.flights.clear();
         again
+    }
+
+    #[cfg(test)]
+    pub(super) fn runs(&self) -> usize {
+        self.passed.len()
+    }
+
+    /// Index of the first run that does not end before `position`.
+    fn run_from(&self, position: Position) -> usize {
+        self.passed.partition_point(|run| run.last < position)
     }
 }

@@ -40,6 +40,7 @@ impl Owned {
             (queued.awaited, Flags::ACKNOWLEDGED),
             (queued.headers.has(HeaderSet::DUP), Flags::DUP),
             (queued.headers.has(HeaderSet::RETAIN), Flags::RETAIN),
+            (!queued.headers.has(HeaderSet::CLOCK_UNSURE), Flags::CLOCK_SURE),
         ];
         let flags =
             flags.into_iter().filter(|(set, _)| *set).fold(Flags::NONE, |all, (_, one)| all.with(one));
@@ -47,8 +48,8 @@ impl Owned {
             route,
             position: Position { epoch, seq: queued.seq },
             time: queued.received,
-            uptime_ms: queued.since.as_nanos() / 1_000_000,
-            lifetime_s: 0,
+            uptime_ms: queued.arrived.as_nanos() / 1_000_000,
+            lifetime_s: queued.lifetime_s,
             flags,
             key_bytes: small(queued.key.len()),
             header_bytes: small(header_bytes),

@@ -5,8 +5,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_core::time::{Timestamp, UnixMillis};
+use tidegate_spool::Lifetime;
 
 use super::ring::Ring;
 use super::router::HeaderSet;
@@ -26,6 +28,10 @@ pub(crate) struct NewRecord<'a, A> {
     /// Where the Kafka key lies in client id and topic, one after the other.
     pub(crate) key: (usize, usize),
     pub(crate) received: UnixMillis,
+    /// The same moment on the monotonic clock.
+    pub(crate) arrived: Timestamp,
+    /// Message Expiry Interval, from then on; 0 = for ever.
+    pub(crate) lifetime_s: u32,
     /// When it is queued.
     pub(crate) since: Timestamp,
     pub(crate) headers: HeaderSet,
@@ -45,9 +51,18 @@ pub(crate) struct Queued<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) key: &'a [u8],
     pub(crate) received: UnixMillis,
+    pub(crate) arrived: Timestamp,
+    pub(crate) lifetime_s: u32,
     pub(crate) since: Timestamp,
     pub(crate) headers: HeaderSet,
     pub(crate) awaited: bool,
+}
+
+impl Queued<'_> {
+    /// Returns what is left of its Message Expiry Interval.
+    pub(crate) fn lifetime(&self, now: Timestamp) -> Lifetime {
+        Lifetime::left(self.lifetime_s, now.since(self.arrived))
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +75,9 @@ struct Meta<A> {
     topic_bytes: u16,
     headers: HeaderSet,
     awaited: bool,
+    lifetime_s: u32,
+    /// From its arrival until it was queued.
+    held_ms: u32,
     received: UnixMillis,
     since: Timestamp,
     ack: A,
@@ -143,6 +161,9 @@ impl<A: Copy> Memory<A> {
             topic_bytes: small(new.topic.len()),
             headers: new.headers,
             awaited: new.awaited,
+            lifetime_s: new.lifetime_s,
+            // At its end, after 49 days, a message counts as younger than it is.
+            held_ms: u32::try_from(new.since.since(new.arrived).as_millis()).unwrap_or(u32::MAX),
             received: new.received,
             since: new.since,
             ack: new.ack,
@@ -164,6 +185,8 @@ impl<A: Copy> Memory<A> {
             payload,
             key: &bytes[key_start..key_start + usize::from(meta.key_bytes)],
             received: meta.received,
+            arrived: meta.since - Duration::from_millis(meta.held_ms.into()),
+            lifetime_s: meta.lifetime_s,
             since: meta.since,
             headers: meta.headers,
             awaited: meta.awaited,

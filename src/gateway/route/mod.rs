@@ -11,9 +11,9 @@ mod table;
 mod turns;
 
 pub(crate) use flights::{Flight, Flights};
-pub(crate) use handed::Completed;
+pub(crate) use handed::{Completed, Given};
 pub(crate) use logged::{Logged, Owned};
 pub(crate) use memory::{NewRecord, Queued};
-pub(crate) use queue::Next;
+pub(crate) use queue::{Next, Reported};
 pub(crate) use router::{Destination, HeaderSet, KeyRule, Router, Rule, StreamId, TargetId};
 pub(crate) use table::{RouteId, RouteKey, RouteTable, Turn, Wait};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tidegate_core::route::Seen;
 use tidegate_spool::{Position, Record as _, RouteId as LogRoute};
 
-use super::handed::{Completed, Handed};
+use super::handed::{Completed, Given, Handed};
 use super::logged::{Logged, Owned};
 use super::memory::{Memory, NewRecord, Queued};
 use crate::ceiling::{Ceiling, Share};
@@ -33,6 +33,8 @@ pub(crate) struct Reported {
     pub(crate) again: u64,
     /// Bytes of records that are done and may be in the log: whoever keeps it wants to know.
     pub(crate) logged_bytes: u64,
+    /// Records that are done though they were never handed over: their lifetime was over.
+    pub(crate) expired: u64,
 }
 
 /// The records of one route, in order.
@@ -173,23 +175,31 @@ impl<A: Copy> RouteQueue<A> {
         self.handed_over.next_number()
     }
 
+    /// Returns what became of a record that [`Self::next`] returned at an earlier turn; `None` if this is its first.
+    pub(crate) fn before(&self, next: &Next<'_>) -> Option<Given> {
+        self.handed_over.before(self.place(next).0)
+    }
+
+    /// Notes that the record that [`Self::next`] returned was passed over, since its lifetime was over. It is done with
+    /// its elders: see [`Self::move_done`].
+    pub(crate) fn passed_over(&mut self) {
+        let Some((position, bytes)) = self.next().map(|next| self.place(&next)) else { return };
+        self.handed_over.pass_over(position, bytes, self.handed);
+        self.handed = position;
+        self.forget_read();
+    }
+
     /// Notes that the record that [`Self::next`] returned was handed over.
     pub(crate) fn handed_over(&mut self) {
-        let (position, bytes) = match self.next() {
-            Some(Next::Fresh(queued)) => {
-                (Position { epoch: self.epoch, seq: queued.seq }, queued.key.len() + queued.payload.len())
-            }
-            Some(Next::Logged(logged)) => (logged.position(), logged.frame().bytes()),
-            None => return,
-        };
-        if let Some(route) = self.keep.filter(|_| self.handed_over.is_empty()) {
+        let Some((position, bytes)) = self.next().map(|next| self.place(&next)) else { return };
+        if let Some(route) = self.keep.filter(|_| self.handed_over.is_quiet()) {
             // It may leave memory before its report comes.
             self.kept = self.next().map(|next| match next {
                 Next::Fresh(queued) => Owned::of(&queued, route, self.epoch),
                 Next::Logged(logged) => logged.record().clone(),
             });
         }
-        self.handed_over.push(position, u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.handed_over.push(position, bytes);
         self.handed = position;
         self.forget_read();
     }
@@ -203,16 +213,9 @@ impl<A: Copy> RouteQueue<A> {
         at: AckAt,
         release: impl FnMut(A),
     ) -> Reported {
-        let mut reported = Reported::default();
         self.letter = self.letter.filter(|letter| *letter != number);
-        let Self { handed_over, done, logged, .. } = self;
-        handed_over.report(number, completed, |position, bytes| {
-            *done = position;
-            if position <= *logged {
-                reported.logged_bytes += u64::from(bytes).max(1);
-            }
-        });
-        self.settle(at, release);
+        self.handed_over.report(number, completed);
+        let mut reported = self.move_done(at, release);
         reported.again = self.handed_over.take_back();
         if reported.again > 0 {
             // What the log gave back comes again too: its reader is told where to go on.
@@ -220,6 +223,21 @@ impl<A: Copy> RouteQueue<A> {
             self.read.clear();
             self.read_bytes_used = 0;
         }
+        reported
+    }
+
+    /// Moves `done` over what is proven or was passed over, without a gap; what may be acknowledged goes to `release`, in
+    /// order.
+    pub(crate) fn move_done(&mut self, at: AckAt, release: impl FnMut(A)) -> Reported {
+        let mut reported = Reported::default();
+        while let Some(done) = self.handed_over.next_done(self.handed) {
+            self.done = done.last;
+            reported.expired += done.expired;
+            if done.first <= self.logged {
+                reported.logged_bytes += done.bytes.max(1);
+            }
+        }
+        self.settle(at, release);
         reported
     }
 
@@ -295,20 +313,19 @@ impl<A: Copy> RouteQueue<A> {
         }
     }
 
-    /// The log has nothing behind `after` up to `until`, though it should: passes over that if all that it gave back before is
-    /// handed over; otherwise it will be said again. Returns the bytes by which more is done of what may be in the log.
-    pub(crate) fn lost(&mut self, after: Position, until: Position) -> u64 {
+    /// The log has nothing behind `after` up to `until`, though it should. Passes over that if all that it gave back before is
+    /// handed over, and returns true; otherwise it will be said again.
+    pub(crate) fn lost(&mut self, after: Position, until: Position) -> bool {
         let is_next = self.handed == after && self.needs_log() && self.read.is_empty();
+        let waits = self.handed_over.waits_for_reports() || self.letter.is_some();
         // Who waits for Kafka is not told that it has what is lost.
-        if !is_next || self.handed_over.waits_for_reports() || self.letter.is_some() || !self.late.is_empty()
-        {
-            return 0;
+        if !is_next || waits || !self.late.is_empty() {
+            return false;
         }
-        self.handed = until.min(self.gone);
-        let before = self.done;
-        let Self { handed_over, done, handed, .. } = self;
-        handed_over.pass_over(*handed, |position, _| *done = position);
-        u64::from(self.done > before)
+        let last = until.min(self.gone);
+        self.handed_over.pass_over_lost(last, self.handed);
+        self.handed = last;
+        true
     }
 
     /// Returns how many bytes of records that the log gave back are used since this was last asked.
@@ -319,6 +336,17 @@ impl<A: Copy> RouteQueue<A> {
     /// Gives back the memory of an empty queue above its guarantee.
     pub(crate) fn shrink(&mut self) {
         self.memory.shrink();
+    }
+
+    /// Position and bytes of a record.
+    fn place(&self, next: &Next<'_>) -> (Position, u32) {
+        let (position, bytes) = match next {
+            Next::Fresh(queued) => {
+                (Position { epoch: self.epoch, seq: queued.seq }, queued.key.len() + queued.payload.len())
+            }
+            Next::Logged(logged) => (logged.position(), logged.frame().bytes()),
+        };
+        (position, u32::try_from(bytes).unwrap_or(u32::MAX))
     }
 
     /// The first record in memory that was not handed over, if everything before memory was.

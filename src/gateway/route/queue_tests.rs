@@ -24,6 +24,8 @@ fn record(number: u32, payload: &[u8]) -> NewRecord<'_, u32> {
         payload,
         key: (0, 6),
         received: UnixMillis(i64::from(number)),
+        arrived: Timestamp::ZERO,
+        lifetime_s: 0,
         since: Timestamp::ZERO,
         headers: HeaderSet::TOPIC,
         awaited: true,
@@ -145,8 +147,12 @@ struct World {
     after: Position,
     flying: Vec<(u64, u64)>,
     proven: Vec<bool>,
+    /// Whether the lifetime of each is over, and what became of each at its first turn.
+    over: Vec<bool>,
+    given: Vec<Option<Given>>,
+    expired: u64,
     released: Vec<u32>,
-    /// The highest record that Kafka got so far.
+    /// The highest record that had its turn so far.
     first_seen: u64,
     last_of_round: u64,
 }
@@ -162,6 +168,9 @@ impl World {
             after: at(0),
             flying: Vec::new(),
             proven: Vec::new(),
+            over: Vec::new(),
+            given: Vec::new(),
+            expired: 0,
             released: Vec::new(),
             first_seen: 0,
             last_of_round: 0,
@@ -174,6 +183,16 @@ impl World {
         if push(&mut self.queue, number, &payload) {
             self.pushed.push(payload);
             self.proven.push(false);
+            self.over.push(false);
+            self.given.push(None);
+        }
+    }
+
+    /// Time passes: the lifetime of one of the last records is over.
+    fn expire(&mut self, which: usize) {
+        let len = self.over.len();
+        if let Some(over) = len.checked_sub(1 + which).and_then(|at| self.over.get_mut(at)) {
+            *over = true;
         }
     }
 
@@ -188,13 +207,23 @@ impl World {
                     logged.frame().payload.to_vec()
                 }
             };
-            assert_eq!(payload, self.pushed[usize::try_from(seq - 1).unwrap()], "{seq}");
+            let index = usize::try_from(seq - 1).unwrap();
+            assert_eq!(payload, self.pushed[index], "{seq}");
             assert_eq!(seq, self.last_of_round + 1, "a round has no gap and no step back");
             assert!(seq <= self.first_seen + 1, "first occurrences are in order");
             self.first_seen = self.first_seen.max(seq);
             self.last_of_round = seq;
-            self.flying.push((seq, self.queue.next_number()));
-            self.queue.handed_over();
+            let before = self.queue.before(&next);
+            assert_eq!(before, self.given[index], "{seq}");
+            let first = if self.over[index] { Given::PassedOver } else { Given::Handed };
+            let given = *self.given[index].insert(before.unwrap_or(first));
+            if given == Given::Handed {
+                self.flying.push((seq, self.queue.next_number()));
+                self.queue.handed_over();
+            } else {
+                self.queue.passed_over();
+                self.move_done();
+            }
         }
         self.after = self.after.max(self.queue.handed());
     }
@@ -204,11 +233,18 @@ impl World {
         self.proven[usize::try_from(seq - 1).unwrap()] |= completed == Completed::Proven;
         let Self { queue, released, .. } = self;
         let reported = queue.complete(number, completed, self.ack_at, |ack| released.push(ack));
+        self.expired += reported.expired;
         if reported.again > 0 {
             assert!(self.flying.is_empty(), "handed over again while others are outstanding");
             self.after = self.queue.done();
             self.last_of_round = self.queue.done().seq;
         }
+    }
+
+    fn move_done(&mut self) {
+        let Self { queue, released, .. } = self;
+        let reported = queue.move_done(self.ack_at, |ack| released.push(ack));
+        self.expired += reported.expired;
     }
 
     fn submit(&mut self, count: usize) {
@@ -248,7 +284,7 @@ impl World {
         assert!(self.released.iter().copied().eq(0..released), "released out of order");
         let durable = self.log[..self.settled].last().map_or(0, |owned| owned.frame().position.seq);
         for number in &self.released {
-            let (proven, stored) = (self.proven[*number as usize], u64::from(*number) < durable);
+            let (proven, stored) = (self.is_done(*number as usize), u64::from(*number) < durable);
             let may = match self.ack_at {
                 AckAt::First => proven || stored,
                 AckAt::Kafka => proven,
@@ -256,13 +292,20 @@ impl World {
             };
             assert!(may, "{number} was acknowledged too early");
         }
+        let done = usize::try_from(self.queue.done().seq).unwrap();
+        assert!((0..done).all(|at| self.is_done(at)), "done is beyond what Kafka has");
         assert!(self.queue.memory.is_counted());
+    }
+
+    fn is_done(&self, at: usize) -> bool {
+        self.proven[at] || self.given[at] == Some(Given::PassedOver)
     }
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Push(usize),
+    Expire(usize),
     HandOver(usize),
     Report { which: prop::sample::Index, proven: bool },
     Submit(usize),
@@ -273,6 +316,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => prop_oneof![0usize..64, 0usize..6_000].prop_map(Step::Push),
+        2 => (0usize..8).prop_map(Step::Expire),
         3 => (1usize..8).prop_map(Step::HandOver),
         4 => (any::<prop::sample::Index>(), prop::bool::weighted(0.9))
             .prop_map(|(which, proven)| Step::Report { which, proven }),
@@ -294,6 +338,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Push(len) => world.push(len),
+                Step::Expire(which) => world.expire(which),
                 Step::HandOver(count) => world.hand_over(count),
                 Step::Report { which, proven } if !world.flying.is_empty() => {
                     let completed = if proven { Completed::Proven } else { Completed::Unproven };
@@ -322,7 +367,109 @@ proptest! {
         prop_assert!(world.queue.is_empty());
         prop_assert_eq!(world.released.len(), world.pushed.len());
         prop_assert_eq!(world.queue.done().seq, world.pushed.len() as u64);
+        let passed = world.given.iter().filter(|given| **given == Some(Given::PassedOver)).count();
+        prop_assert_eq!(world.expired, passed as u64, "each is counted once");
     }
+}
+
+/// Hands over `count` records, but passes over those that are `over`; returns the numbers of the first.
+fn turns(queue: &mut RouteQueue<u32>, over: &[u64], count: usize) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    for _ in 0..count {
+        let Some(next) = queue.next() else { break };
+        let position = position(&next).seq;
+        if queue.before(&next).map_or(over.contains(&position), |before| before == Given::PassedOver) {
+            queue.passed_over();
+        } else {
+            numbers.push(queue.next_number());
+            queue.handed_over();
+        }
+    }
+    numbers
+}
+
+#[test]
+fn what_was_passed_over_is_done_with_its_elders_and_not_before() {
+    let mut queue = queue(1, &Ceiling::new(1 << 20));
+    for number in 0..6 {
+        assert!(push(&mut queue, number, b"x"));
+    }
+    let mut released = Vec::new();
+    // The first, two in the middle, the last.
+    let numbers = turns(&mut queue, &[1, 3, 4, 6], 6);
+    let mut move_done = |queue: &mut RouteQueue<u32>| {
+        let expired = queue.move_done(AckAt::First, |ack| released.push(ack)).expired;
+        (expired, queue.done().seq, released.clone())
+    };
+    assert_eq!(move_done(&mut queue), (1, 1, vec![0]), "nothing is before the first");
+    queue.complete(numbers[1], Completed::Proven, AckAt::First, |_| panic!("2 is with Kafka"));
+    assert_eq!(move_done(&mut queue).1, 1);
+    let reported = queue.complete(numbers[0], Completed::Proven, AckAt::First, |ack| released.push(ack));
+    assert_eq!((reported.expired, queue.done().seq), (3, 6));
+    assert_eq!((released, queue.is_empty(), queue.is_in_flight()), ((0..6).collect(), true, false));
+}
+
+#[test]
+fn what_was_handed_over_goes_again_though_it_expired_and_what_was_passed_over_never_goes() {
+    let mut queue = queue(1, &Ceiling::new(1 << 20));
+    for number in 0..4 {
+        assert!(push(&mut queue, number, b"x"));
+    }
+    // 2 is passed over, and 4 has not had its turn.
+    let numbers = turns(&mut queue, &[2], 3);
+    queue.complete(numbers[0], Completed::Unproven, AckAt::First, |_| ());
+    assert_eq!(queue.complete(numbers[1], Completed::Proven, AckAt::First, |_| ()).again, 2);
+    // By now all have expired.
+    let again = turns(&mut queue, &[1, 2, 3, 4], 4);
+    assert_eq!(again.len(), 2, "1 and 3 may be in Kafka");
+    let mut expired = 0;
+    for number in again {
+        expired += queue.complete(number, Completed::Proven, AckAt::First, |_| ()).expired;
+    }
+    assert_eq!((expired, queue.done().seq), (2, 4));
+}
+
+#[test]
+fn many_that_were_passed_over_are_remembered_as_one() {
+    let mut queue = queue(1, &Ceiling::new(1 << 24));
+    for number in 0..1_000 {
+        assert!(push(&mut queue, number, b"x"));
+    }
+    let numbers = turns(&mut queue, &(2..=1_000).collect::<Vec<_>>(), 1_000);
+    assert_eq!(queue.handed_over.runs(), 1);
+    let reported = queue.complete(numbers[0], Completed::Proven, AckAt::First, |_| ());
+    assert_eq!((reported.expired, queue.is_empty(), queue.handed_over.runs()), (999, true, 0));
+}
+
+#[test]
+fn the_log_is_told_of_what_was_passed_over_though_only_the_first_of_it_is_in_the_log() {
+    let mut queue = queue(1, &Ceiling::new(1 << 20));
+    for number in 0..2 {
+        assert!(push(&mut queue, number, b"x"));
+    }
+    queue.submitted();
+    turns(&mut queue, &[1, 2], 2);
+    assert!(queue.move_done(AckAt::First, |_| ()).logged_bytes > 0);
+}
+
+#[test]
+fn the_log_keeps_how_long_a_record_is_worth_something_and_whether_its_time_is_sure() {
+    let mut queue = queue(1, &Ceiling::new(1 << 20));
+    let secs = |secs| Timestamp::ZERO + std::time::Duration::from_secs(secs);
+    let new = NewRecord { arrived: secs(10), since: secs(70), lifetime_s: 90, ..record(0, b"x") };
+    assert!(queue.reserve(10));
+    queue.push(&new);
+    queue.push(&NewRecord { headers: HeaderSet::CLOCK_UNSURE, ..new });
+    let route = RouteId { shard: 1, topic: TopicId(0), partition: 0 };
+    let kept = |seq| {
+        let Queued { arrived, lifetime_s, .. } = queue.memory.get(seq).unwrap();
+        assert_eq!((arrived, lifetime_s), (secs(10), 90), "the minute in which it was held counts");
+        Owned::of(&queue.memory.get(seq).unwrap(), route, EPOCH)
+    };
+    let (sure, unsure) = (kept(1), kept(2));
+    assert_eq!((sure.frame().uptime_ms, sure.frame().lifetime_s), (10_000, 90));
+    assert!(sure.frame().flags.has(tidegate_spool::Flags::CLOCK_SURE));
+    assert!(!unsure.frame().flags.has(tidegate_spool::Flags::CLOCK_SURE));
 }
 
 /// A record as the log gives it back.
@@ -350,23 +497,25 @@ fn what_the_log_has_lost_at_its_end_is_passed_over_once_its_elders_are_proven() 
     queue.resume(old(5), old(9));
     assert!(push(&mut queue, 0, b"new"));
     queue.give_back(from_log(old(6)));
-    assert_eq!(queue.lost(old(5), old(9)), 0, "6 comes first");
+    assert!(!queue.lost(old(5), old(9)), "6 comes first");
     hand_over_all(&mut queue);
-    assert_eq!(queue.lost(old(5), old(9)), 0, "said of another place");
-    assert_eq!(queue.lost(old(6), old(9)), 0, "nothing more is done");
-    assert_eq!((queue.done(), queue.handed(), queue.needs_log()), (old(5), old(9), false));
-    assert_eq!(hand_over_all(&mut queue), [(1, 2)]);
+    assert!(!queue.lost(old(5), old(9)), "said of another place");
+    assert!(queue.lost(old(6), old(9)));
+    assert_eq!((queue.move_done(AckAt::First, |_| ()), queue.done()), (Reported::default(), old(5)));
+    assert_eq!((queue.handed(), queue.needs_log(), hand_over_all(&mut queue)), (old(9), false, vec![(1, 1)]));
     // 6 was not proven: all is read again, and comes to the same place.
-    for (number, again) in [(0, 0), (2, 3)] {
+    for (number, again) in [(0, 0), (1, 2)] {
         assert_eq!(queue.complete(number, Completed::Unproven, AckAt::First, |_| ()).again, again);
-        assert_eq!(queue.lost(old(6), old(9)), 0, "nothing is passed over while a report is to come");
+        assert!(!queue.lost(old(6), old(9)), "nothing is passed over while a report is to come");
     }
     assert_eq!((queue.done(), queue.handed()), (old(5), old(5)));
     queue.give_back(from_log(old(6)));
-    assert_eq!(hand_over_all(&mut queue), [(6, 3)]);
-    queue.complete(3, Completed::Proven, AckAt::First, |_| ());
-    assert!(queue.lost(old(6), old(12)) > 0, "the log wants to know");
-    assert_eq!((queue.done(), hand_over_all(&mut queue)), (old(9), vec![(1, 5)]));
+    assert_eq!(hand_over_all(&mut queue), [(6, 2)]);
+    queue.complete(2, Completed::Proven, AckAt::First, |_| ());
+    assert!(queue.lost(old(6), old(12)));
+    let reported = queue.move_done(AckAt::First, |_| ());
+    assert!(reported.logged_bytes > 0 && reported.expired == 0, "{reported:?}");
+    assert_eq!((queue.done(), hand_over_all(&mut queue)), (old(9), vec![(1, 3)]));
 }
 
 #[test]

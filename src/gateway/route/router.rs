@@ -62,6 +62,8 @@ impl HeaderSet {
     pub(crate) const DUP: Self = Self(4);
     /// `tg-retain`: the device had set RETAIN.
     pub(crate) const RETAIN: Self = Self(8);
+    /// `tg-clock`: the wall clock was not synchronised when the record was received.
+    pub(crate) const CLOCK_UNSURE: Self = Self(16);
 
     /// Returns the set with `other` in it if `wanted`.
     #[must_use]

@@ -3,14 +3,15 @@
 //! Owns which queues there are, which of them wait for room in a partition's window, and which are BEHIND. Kafka itself
 //! is a closure here, so that all of this is tested without one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::route::{Mode, relieve};
 use tidegate_core::time::Timestamp;
-use tidegate_spool::Position;
+use tidegate_spool::{Lifetime, Position};
 
+use super::handed::Given;
 use super::queue::{Next, RouteQueue};
 use super::router::StreamId;
 use super::turns::Turns;
@@ -49,11 +50,19 @@ pub(crate) struct Turn<'a> {
     pub(crate) key: RouteKey,
     pub(crate) number: u64,
     pub(crate) next: Next<'a>,
+    /// What became of it at an earlier turn.
+    pub(crate) before: Option<Given>,
     /// It goes to Kafka only, so that its device waits for the report.
     pub(crate) is_direct: bool,
 }
 
 impl Turn<'_> {
+    /// Returns whether it is passed over, with what is left of its lifetime: MQTT wants the delivery not to begin then
+    /// [MQTT-3.3.2-5]. If it has begun it goes on, or first occurrences would not stay in order.
+    pub(crate) fn is_passed_over(&self, lifetime: Lifetime) -> bool {
+        self.before.map_or(lifetime == Lifetime::Over, |before| before == Given::PassedOver)
+    }
+
     /// Returns since when Kafka is asked for its report, if it is handed over `now`. What it waits for room before counts, as
     /// it does in its age: a distant Kafka makes records wait there too.
     pub(crate) const fn asked_at(&self, now: Timestamp) -> Timestamp {
@@ -88,6 +97,8 @@ pub(crate) struct RouteTable<A> {
     waiting: BTreeMap<(StreamId, u32), Turns<RouteId>>,
     /// Routes that the reader of the log knows and that handed something over: it wants to be told.
     went_on: Vec<RouteId>,
+    /// Routes that have passed over something since that was last asked.
+    passed_over: BTreeSet<RouteId>,
     /// Where sequence numbers go on when a freed route is made again, per shard and stream: at the highest
     /// number of all freed ones, so that none is used twice.
     next_sequence: HashMap<(u8, StreamId), u64>,
@@ -106,6 +117,7 @@ impl<A: Copy> RouteTable<A> {
             free: Vec::new(),
             waiting: BTreeMap::new(),
             went_on: Vec::new(),
+            passed_over: BTreeSet::new(),
             next_sequence: HashMap::new(),
             ceiling: Arc::clone(ceiling),
             epoch,
@@ -176,13 +188,14 @@ impl<A: Copy> RouteTable<A> {
     pub(crate) fn hand_over(
         &mut self,
         id: RouteId,
-        mut hand_over: impl FnMut(&Turn<'_>) -> Result<(), Wait>,
+        mut hand_over: impl FnMut(&Turn<'_>) -> Result<Given, Wait>,
     ) -> Result<(), Wait> {
         if self.get_mut(id).waits {
             return Ok(());
         }
-        let route = self.routes[id.0 as usize].as_mut().expect("it was looked at just now");
-        let ended = drain(id, route, usize::MAX, &mut self.went_on, &mut hand_over);
+        let Self { routes, went_on, passed_over, .. } = self;
+        let route = routes[id.0 as usize].as_mut().expect("it was looked at just now");
+        let ended = drain(id, route, usize::MAX, (went_on, passed_over), &mut hand_over);
         if ended.is_err() {
             route.waits = true;
             let turns = self.waiting.entry((route.key.stream, route.key.partition)).or_default();
@@ -192,13 +205,13 @@ impl<A: Copy> RouteTable<A> {
     }
 
     /// Lets the routes that wait try again, each partition's in turn.
-    pub(crate) fn hand_over_waiting(&mut self, mut hand_over: impl FnMut(&Turn<'_>) -> Result<(), Wait>) {
-        let Self { routes, waiting, went_on, .. } = self;
+    pub(crate) fn hand_over_waiting(&mut self, mut hand_over: impl FnMut(&Turn<'_>) -> Result<Given, Wait>) {
+        let Self { routes, waiting, went_on, passed_over, .. } = self;
         let mut stopped = false;
         waiting.retain(|_, turns| {
             while !stopped && let Some((id, limit)) = turns.next() {
                 let route = routes[id.0 as usize].as_mut().expect("a route that waits has records");
-                let ended = drain(id, route, limit, went_on, &mut hand_over);
+                let ended = drain(id, route, limit, (went_on, passed_over), &mut hand_over);
                 if ended == Ok(true) {
                     route.waits = false;
                     continue;
@@ -227,6 +240,24 @@ impl<A: Copy> RouteTable<A> {
             }
         }
         None
+    }
+
+    /// The log has lost records of a route: see [`RouteQueue::lost`].
+    pub(crate) fn lost(&mut self, id: RouteId, after: Position, until: Position) {
+        if self.queue(id).lost(after, until) {
+            self.passed_over.insert(id);
+        }
+    }
+
+    /// Returns true if something was passed over, which may be done now: see [`RouteQueue::move_done`].
+    pub(crate) fn has_passed_over(&self) -> bool {
+        !self.passed_over.is_empty()
+    }
+
+    /// Returns a route that has passed over something since that was last asked. It is still there: a route with a record
+    /// that is not done is not freed.
+    pub(crate) fn next_that_passed_over(&mut self) -> Option<RouteId> {
+        self.passed_over.pop_first()
     }
 
     /// Looks at all routes: `after` is the age from which on a record says that Kafka is slow, `None` if nobody is judged
@@ -316,8 +347,8 @@ fn drain<A: Copy>(
     id: RouteId,
     route: &mut Route<A>,
     limit: usize,
-    went_on: &mut Vec<RouteId>,
-    hand_over: &mut impl FnMut(&Turn<'_>) -> Result<(), Wait>,
+    (went_on, passed_over): (&mut Vec<RouteId>, &mut BTreeSet<RouteId>),
+    hand_over: &mut impl FnMut(&Turn<'_>) -> Result<Given, Wait>,
 ) -> Result<bool, Wait> {
     let mut count = 0;
     let ended = loop {
@@ -326,11 +357,16 @@ fn drain<A: Copy>(
             break Ok(false);
         }
         let (number, is_direct) = (route.queue.next_number(), !route.mode.is_behind());
-        let turn = Turn { route: id, key: route.key, number, next, is_direct };
-        if let Err(wait) = hand_over(&turn) {
-            break Err(wait);
+        let before = route.queue.before(&next);
+        let turn = Turn { route: id, key: route.key, number, next, before, is_direct };
+        match hand_over(&turn) {
+            Ok(Given::Handed) => route.queue.handed_over(),
+            Ok(Given::PassedOver) => {
+                route.queue.passed_over();
+                passed_over.insert(id);
+            }
+            Err(wait) => break Err(wait),
         }
-        route.queue.handed_over();
         count += 1;
     };
     if count > 0 && route.is_read && !std::mem::replace(&mut route.went_on, true) {

@@ -23,6 +23,8 @@ fn push(table: &mut RouteTable<u32>, key: RouteKey, now: Timestamp) -> RouteId {
         payload: b"x",
         key: (0, 1),
         received: UnixMillis(0),
+        arrived: now,
+        lifetime_s: 0,
         since: now,
         headers: HeaderSet::default(),
         awaited: true,
@@ -53,7 +55,7 @@ fn routes_that_wait_take_turns_and_a_full_partition_does_not_stop_others() {
             }
             *room -= 1;
             order.push((key.partition, key.shard));
-            Ok(())
+            Ok(Given::Handed)
         });
     }
     let of = |partition| {
@@ -75,7 +77,7 @@ fn a_route_made_again_never_repeats_a_sequence_number() {
             .hand_over(id, |turn| {
                 let Next::Fresh(record) = turn.next else { panic!("there is no log") };
                 (position, number) = (record.seq, turn.number);
-                Ok(())
+                Ok(Given::Handed)
             })
             .unwrap();
         assert!(position > last, "{position} after {last}");
@@ -113,4 +115,38 @@ fn with_every_record_on_the_disk_no_route_is_ever_direct() {
     let id = table.open(key(1, 0), NOW);
     table.judge(None, 0, NOW + Duration::from_hours(1), |_| false, |_, mode| panic!("{mode:?}"));
     assert!(table.get_mut(id).mode.is_behind());
+}
+
+#[test]
+fn a_route_that_passes_something_over_is_told_once_and_goes_on() {
+    let mut table = RouteTable::new(&Ceiling::new(1 << 20), 1, false);
+    let id = push(&mut table, key(1, 0), NOW);
+    for _ in 0..3 {
+        push(&mut table, key(1, 0), NOW);
+    }
+    let mut seen = Vec::new();
+    let handed = table.hand_over(id, |turn| {
+        let Next::Fresh(record) = turn.next else { panic!("there is no log") };
+        seen.push(record.seq);
+        Ok(if record.seq == 4 { Given::Handed } else { Given::PassedOver })
+    });
+    assert_eq!((handed, seen), (Ok(()), vec![1, 2, 3, 4]));
+    assert!(table.has_passed_over());
+    assert_eq!((table.next_that_passed_over(), table.next_that_passed_over()), (Some(id), None));
+    let reported = table.queue(id).move_done(AckAt::First, |_| ());
+    assert_eq!((reported.expired, table.records(), table.has_passed_over()), (3, 1, false));
+}
+
+#[test]
+fn a_delivery_that_has_begun_goes_on_and_one_that_was_not_begun_never_begins() {
+    let mut table = RouteTable::new(&Ceiling::new(1 << 20), 1, false);
+    let id = push(&mut table, key(1, 0), NOW);
+    let mut passed_over = |before, lifetime| {
+        let next = Next::Fresh(table.queue(id).next_to_submit().unwrap());
+        Turn { route: id, key: key(1, 0), number: 0, next, before, is_direct: true }.is_passed_over(lifetime)
+    };
+    assert!(passed_over(None, Lifetime::Over));
+    assert!(!passed_over(None, Lifetime::Left(1)) && !passed_over(None, Lifetime::Unlimited));
+    assert!(!passed_over(Some(Given::Handed), Lifetime::Over));
+    assert!(passed_over(Some(Given::PassedOver), Lifetime::Left(1)), "as after a leap of the clock");
 }

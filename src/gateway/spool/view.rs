@@ -80,6 +80,8 @@ struct Page {
     epoch_durable: bool,
     /// When messages are acknowledged: as set, or as the copies of the topics want it.
     ack: &'static str,
+    /// What is known of the wall clock.
+    clock: &'static str,
     topics: Vec<Topic>,
     lanes: Vec<Lane>,
     drain: Drain,
@@ -132,6 +134,7 @@ impl Page {
             epoch: report.who.epoch,
             epoch_durable: report.who.durable,
             ack: store.ack.as_str(),
+            clock: shared.wall.look(),
             topics: topics.collect(),
             lanes: lanes.map(|(id, lane)| Lane::new(store, id, &lane.name)).collect(),
             drain: Drain { draining: shared.emptying.is_asked(), left: source.left(store) },

@@ -1,5 +1,6 @@
 //! Named scenarios: real sockets, the mock cluster of librdkafka behind.
 
+mod clocks;
 mod draining;
 mod hostile;
 mod spooled;

@@ -120,14 +120,27 @@ impl Intake {
         Taken::Done
     }
 
-    /// Admits what waited and may go now; returns when to try again if something still waits.
-    pub(crate) fn release(&mut self, pipeline: &mut Pipeline, now: Timestamp) -> Option<Timestamp> {
+    /// Admits what waited and may go now; returns when to try again if something still waits. What has expired meanwhile
+    /// goes nowhere, and its PUBACK, if it has one to come, to `over`.
+    pub(crate) fn release(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Timestamp,
+        mut over: impl FnMut(AckSlot),
+    ) -> Option<Timestamp> {
         let Self { id, client_id, shard, bucket, hold, last, class: connected, .. } = self;
         let hold = hold.as_deref_mut()?;
         let sender = Sender { connection: *id, client_id, shard: *shard };
         while let Some(message) = hold.front() {
             let (class, target) =
                 find(last, message.topic, *connected, pipeline).expect("it had a route when it was held");
+            if message.is_over(now) {
+                let stream = pipeline.shared.router.stream(target);
+                pipeline.counters.streams[stream.index()].expired.add(1);
+                message.ack.into_iter().for_each(&mut over);
+                hold.pop();
+                continue;
+            }
             let limit = pipeline.shared.classes.get(class).limit;
             let ready = bucket.ready_at(limit);
             if ready > now {

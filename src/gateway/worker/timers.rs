@@ -83,7 +83,7 @@ impl Worker {
 
     pub(super) fn on_time(&mut self, now: Timestamp) {
         if self.pipeline.retry_at().is_some_and(|due| due <= now) {
-            self.pipeline.hand_over_waiting(now);
+            self.on_news();
         }
         if self.pipeline.judge_at().is_some_and(|due| due <= now) {
             self.judge();

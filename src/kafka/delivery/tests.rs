@@ -233,7 +233,21 @@ fn a_success_without_an_offset_is_unproven_and_the_record_goes_again() {
 }
 
 #[test]
-fn no_record_of_a_batch_without_an_offset_is_proven_and_the_partition_is_cold_again() {
+fn a_warm_partition_is_cold_again_after_a_success_without_an_offset() {
+    // Long enough that both are in one request.
+    let mut bench = Bench::with(1, 64, &[("linger.ms", "200")]);
+    bench.warm(0);
+    bench.inject(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER]);
+    bench.hand_over(0, 0, 1).unwrap();
+    bench.hand_over(0, 0, 2).unwrap();
+    let outcomes: Vec<_> = bench.wait_for(0, 2).iter().map(|completion| completion.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Unproven; 2]);
+    bench.hand_over(0, 0, 1).unwrap();
+    assert_eq!(bench.hand_over(0, 0, 2), Err(Refusal::Cold));
+}
+
+#[test]
+fn no_record_of_a_batch_without_an_offset_is_proven() {
     let mut bench = Bench::new(1, 64);
     bench.warm(0);
     bench.inject(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER]);

@@ -86,7 +86,7 @@ pub enum Finding {
     Leftover(String),
     /// The machine has booted since the last cursor: a broker without a second copy may have forgotten what it had.
     MachineRebooted,
-    /// The wall clock is behind a record in the log: nothing expires until it is synchronised.
+    /// The wall clock is behind a record in the log, which counts as new until the clock has passed it.
     ClockInPast {
         /// The record's time.
         newest_unix_ms: i64,

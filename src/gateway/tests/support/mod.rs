@@ -20,9 +20,9 @@ use tidegate_core::time::{Clock, UnixMillis};
 use tidegate_core::wire::GatewayReport;
 use tidegate_gateway::config::{RawKafka, RawSettings};
 use tidegate_gateway::{Error, Resources, Stats, Summary, run};
-use tidegate_mqtt::codec::{Connect, Packet, Properties, Publish, decode, encode};
+use tidegate_mqtt::codec::{Connect, Packet, Properties, Property, Publish, decode, encode};
 use tidegate_mqtt::{QoS, Version};
-use tidegate_runtime::clock;
+use tidegate_runtime::clock::{self, Synchronisation};
 use tidegate_runtime::metrics::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,13 @@ pub(crate) fn small_spool(raw: &mut RawSettings, dir: &Path) {
     }
 }
 
+/// What a gateway knows of time.
+pub(crate) struct Clocks {
+    pub(crate) clock: Clock,
+    pub(crate) unix_clock: fn() -> UnixMillis,
+    pub(crate) synchronisation: fn() -> Synchronisation,
+}
+
 pub(crate) struct Gateway {
     pub(crate) kafka: Kafka,
     pub(crate) stats: Stats,
@@ -84,6 +91,16 @@ impl Gateway {
         clock: Clock,
         unix_clock: fn() -> UnixMillis,
     ) -> Self {
+        let synchronisation = || Synchronisation::Synchronised;
+        Self::start_in_time(kafka, change, Clocks { clock, unix_clock, synchronisation })
+    }
+
+    /// The same with all that a gateway knows of time.
+    pub(crate) fn start_in_time(
+        kafka: &Kafka,
+        change: impl FnOnce(&mut RawSettings),
+        Clocks { clock, unix_clock, synchronisation }: Clocks,
+    ) -> Self {
         let servers = Some(kafka.bootstrap_servers());
         let mut raw = RawSettings {
             kafka: RawKafka { bootstrap_servers: servers, ..RawKafka::default() },
@@ -107,6 +124,7 @@ impl Gateway {
             stats: stats.clone(),
             clock,
             unix_clock,
+            synchronisation,
         };
         let stop = shutdown.clone();
         let thread = std::thread::spawn(move || {
@@ -309,11 +327,22 @@ impl Client {
         self.send_raw(&packet);
     }
 
+    /// Publishes on topic `t` with a Message Expiry Interval, if any.
+    pub(crate) fn publish_expiring(&mut self, id: u16, payload: &[u8], interval_s: Option<u32>) {
+        let properties = interval_s.map(Property::MessageExpiryInterval);
+        let packet = self.encoded_with(id, "t", payload, properties.as_slice());
+        self.send_raw(&packet);
+    }
+
     /// Returns a PUBLISH packet; `id` 0 is QoS 0.
     pub(crate) fn encoded(&self, id: u16, topic: &str, payload: &[u8]) -> Vec<u8> {
+        self.encoded_with(id, topic, payload, &[])
+    }
+
+    fn encoded_with(&self, id: u16, topic: &str, payload: &[u8], properties: &[Property<'_>]) -> Vec<u8> {
         let packet_id = NonZeroU16::new(id);
         let qos = if packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
-        let properties = Properties::EMPTY;
+        let properties = Properties::new(properties);
         let publish = Publish { dup: false, qos, retain: false, topic, packet_id, properties, payload };
         let mut out = Vec::new();
         encode(&Packet::Publish(publish), self.version, &mut out).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate_core::admission::ShedReason;
-use tidegate_mqtt::codec::{Frame, PINGRESP, PacketType, frame};
+use tidegate_mqtt::codec::{Frame, PINGRESP, PacketType, Publish, frame};
 use tidegate_mqtt::{AckSlot, Event, ReasonCode, Version};
 
 use super::super::intake::Taken;
@@ -14,7 +14,8 @@ use crate::reason::CloseReason;
 impl Connection {
     /// Decodes packets until something is in the way; returns how many bytes are done with.
     pub(super) fn decode(&mut self, bytes: &[u8], desk: &mut Desk<'_>) -> Result<usize, Ended> {
-        let received = (desk.pipeline.shared.unix_clock)();
+        let shared = &desk.pipeline.shared;
+        let (received, clock_sure, arrived) = ((shared.unix_clock)(), shared.wall.is_sure(), desk.now);
         let mut used = 0;
         let may_refuse = self.protocol.version() == Version::V5;
         self.reading = Reading::On;
@@ -36,9 +37,20 @@ impl Connection {
             used += len;
             match event {
                 Event::Publish { publish, ack } => {
-                    let (topic, payload) = (publish.topic, publish.payload);
-                    let message =
-                        Message { topic, payload, ack, dup: publish.dup, retain: publish.retain, received };
+                    let Publish { topic, payload, dup, retain, properties, .. } = publish;
+                    // An interval of 0 is rounded up to the least that can be told from none.
+                    let lifetime_s = properties.message_expiry_secs().map_or(0, |seconds| seconds.max(1));
+                    let message = Message {
+                        topic,
+                        payload,
+                        ack,
+                        dup,
+                        retain,
+                        received,
+                        clock_sure,
+                        arrived,
+                        lifetime_s,
+                    };
                     let held = self.intake.held();
                     let taken = self.intake.offer(&message, may_refuse, desk.pipeline, desk.now);
                     match taken {

@@ -165,6 +165,7 @@ impl Connection {
     /// Lets go what waited, decodes on, and if that is not possible looks ahead for a PINGREQ.
     pub(crate) fn pace(&mut self, desk: &mut Desk<'_>) -> Result<(), Ended> {
         self.release(desk);
+        self.drain_acks(desk);
         if self.is_stopped() {
             self.advance(desk)?;
             if self.is_stopped() {
@@ -206,8 +207,7 @@ impl Connection {
 
     /// Writes the PUBACKs that may leave, all at once, and decodes on if only they were in the way.
     pub(crate) fn acknowledge(&mut self, desk: &mut Desk<'_>) -> Result<(), Ended> {
-        let count = self.protocol.drain_acks(desk.out);
-        desk.pipeline.counters.acknowledged.add(count as u64);
+        let count = self.drain_acks(desk);
         if self.is_stopped() && count > 0 {
             self.advance(desk)?;
             if !self.is_stopped() {
@@ -295,14 +295,28 @@ impl Connection {
         Ok(())
     }
 
+    /// Lets go what waited; returns when to call [`Self::pace`].
     fn release(&mut self, desk: &mut Desk<'_>) -> Option<Timestamp> {
         if self.reading == Reading::Over {
             return None;
         }
-        let before = self.intake.held_acks();
-        let due = self.intake.release(desk.pipeline, desk.now);
-        self.in_flight += before - self.intake.held_acks();
-        due
+        let Self { protocol, intake, in_flight, .. } = self;
+        let before = intake.held_acks();
+        let mut expired = 0;
+        let due = intake.release(desk.pipeline, desk.now, |ack| {
+            protocol.complete(ack, ReasonCode::SUCCESS);
+            expired += 1;
+        });
+        *in_flight += before - intake.held_acks() - expired;
+        // Their PUBACKs are still to be written.
+        if expired > 0 { Some(desk.now) } else { due }
+    }
+
+    /// Writes the PUBACKs that may leave to the answers of this turn; returns how many.
+    fn drain_acks(&mut self, desk: &mut Desk<'_>) -> usize {
+        let count = self.protocol.drain_acks(desk.out);
+        desk.pipeline.counters.acknowledged.add(count as u64);
+        count
     }
 
     fn poll_read(&mut self, desk: &mut Desk<'_>, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {

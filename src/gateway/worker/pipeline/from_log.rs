@@ -2,7 +2,6 @@
 
 use tidegate_core::route::Mode;
 use tidegate_core::time::Timestamp;
-use tidegate_spool::Position;
 
 use super::Pipeline;
 use crate::route::RouteId;
@@ -32,23 +31,14 @@ impl Pipeline {
             }
             self.hand_over(id, now);
             if let Some((after, until)) = lost {
-                self.lost(id, after, until, now);
+                self.routes.lost(id, after, until);
+                self.hand_over(id, now);
             }
             self.went_on(id);
         }
-        self.note_done();
         if let Some(stow) = &mut self.stow {
             stow.filled = filled;
         }
-    }
-
-    /// The log has lost records of a route: it goes on behind them.
-    fn lost(&mut self, id: RouteId, after: Position, until: Position, now: Timestamp) {
-        let Self { routes, stow: Some(stow), .. } = self else { return };
-        let route = routes.get_mut(id);
-        let done_bytes = route.queue.lost(after, until);
-        stow.reported(id, done_bytes);
-        self.hand_over(id, now);
     }
 
     /// Tells the reader of the log how far routes have come that it knows.

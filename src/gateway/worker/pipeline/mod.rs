@@ -11,7 +11,7 @@ mod to_log;
 
 use std::sync::Arc;
 
-use tidegate_core::time::Timestamp;
+use tidegate_core::time::{Timestamp, UnixMillis};
 use tidegate_kafka::classify::{Class, Condition, condition};
 use tidegate_kafka::delivery::{Outcome, Port};
 use tidegate_kafka::partitioner::partition_for;
@@ -22,14 +22,17 @@ use super::slab::ConnectionId;
 use crate::Error;
 use crate::config::AckAt;
 use crate::message::Message;
-use crate::route::{Completed, Flight, HeaderSet, NewRecord, RouteId, RouteKey, RouteTable, TargetId};
+use crate::route::{
+    Completed, Flight, HeaderSet, NewRecord, Reported, RouteId, RouteKey, RouteTable, TargetId,
+};
 use crate::shared::Shared;
 use crate::stats::Counters;
 use outlet::{Outlet, Way};
 use stow::Stow;
+use times::RefusedTimes;
 
 /// Names and values of our own headers, at most.
-const OWN_HEADER_BYTES: usize = 256;
+const OWN_HEADER_BYTES: usize = 384;
 
 /// Who waits for a record's PUBACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,13 +140,19 @@ impl Pipeline {
         now: Timestamp,
     ) {
         let rule = self.shared.router.rule(target);
-        let headers = rule.headers.with(HeaderSet::DUP, message.dup).with(HeaderSet::RETAIN, message.retain);
+        let headers = rule
+            .headers
+            .with(HeaderSet::DUP, message.dup)
+            .with(HeaderSet::RETAIN, message.retain)
+            .with(HeaderSet::CLOCK_UNSURE, !message.clock_sure);
         let record = NewRecord {
             client_id: sender.client_id,
             topic: message.topic,
             payload: message.payload,
             key: rule.key.range(sender.client_id, message.topic),
             received: message.received,
+            arrived: message.arrived,
+            lifetime_s: message.lifetime_s,
             since: now,
             headers,
             awaited: message.ack.is_some(),
@@ -166,6 +175,7 @@ impl Pipeline {
         self.take_stored(confirmed);
         self.take_read(now);
         self.hand_over_waiting(now);
+        self.take_passed_over(confirmed);
         if let Some(error) = self.shared.delivery.fatal() {
             self.shared.fail(Error::Fatal(error));
         }
@@ -175,7 +185,7 @@ impl Pipeline {
         let Self { routes, out: Outlet { shared, way }, stow, again, counters, .. } = self;
         let Way { port, flights, refused_times, .. } = way;
         port.completions(now, |report| {
-            let Some(Flight { route: id, number, asked_at, received }) =
+            let Some(Flight { route: id, number, asked_at, own_time }) =
                 flights.end(report.tag, report.generation)
             else {
                 return;
@@ -198,13 +208,8 @@ impl Pipeline {
                     if report.alone && condition(code) == Some(Condition::RecordTime) {
                         // It is handed over again when it is due, and then with another time: see `Way::times`.
                         let now = (shared.unix_clock)();
-                        tracing::warn!(
-                            time_ms = received.0,
-                            now_ms = now.0,
-                            partition = report.partition,
-                            "kafka refuses the time of a record: it is sent again with the time of its sending"
-                        );
-                        refused_times[routes.key(id).stream.index()].refuse(received, now);
+                        let refused = &mut refused_times[routes.key(id).stream.index()];
+                        refuse_time(refused, own_time, now, report.partition);
                     }
                     // Its producer is being replaced; all that it had is handed over again.
                     Completed::Unproven
@@ -234,7 +239,19 @@ impl Pipeline {
         finish(routes, stow, counters, again, (id, number), completed, confirmed);
     }
 
-    pub(crate) fn hand_over_waiting(&mut self, now: Timestamp) {
+    /// Lets go what was passed over and has no elder that is still with Kafka.
+    fn take_passed_over(&mut self, confirmed: &mut Vec<AckTarget>) {
+        let Self { routes, stow, counters, .. } = self;
+        while let Some(id) = routes.next_that_passed_over() {
+            let key = routes.key(id);
+            let at = ack_at(stow.as_ref(), key);
+            let reported = routes.queue(id).move_done(at, |target| confirmed.push(target));
+            note(stow, counters, (id, key), reported);
+        }
+        self.note_done();
+    }
+
+    fn hand_over_waiting(&mut self, now: Timestamp) {
         self.out.way.retry_at = None;
         if self.routes.anyone_waits() {
             let Self { routes, out, .. } = self;
@@ -243,9 +260,9 @@ impl Pipeline {
         self.tell_reader();
     }
 
-    /// Returns when [`Self::hand_over_waiting`] is due though no report comes.
-    pub(crate) const fn retry_at(&self) -> Option<Timestamp> {
-        self.out.way.retry_at
+    /// Returns when [`Self::take_news`] is due though no report comes.
+    pub(crate) fn retry_at(&self) -> Option<Timestamp> {
+        if self.routes.has_passed_over() { Some(Timestamp::ZERO) } else { self.out.way.retry_at }
     }
 
     fn hand_over(&mut self, id: RouteId, now: Timestamp) {
@@ -267,11 +284,9 @@ fn finish(
     confirmed: &mut Vec<AckTarget>,
 ) {
     let key = routes.key(id);
-    let at = stow.as_ref().map_or(AckAt::First, |stow| stow.ack_at(key));
+    let at = ack_at(stow.as_ref(), key);
     let reported = routes.queue(id).complete(number, completed, at, |target| confirmed.push(target));
-    if let Some(stow) = stow {
-        stow.reported(id, reported.logged_bytes);
-    }
+    note(stow, counters, (id, key), reported);
     if reported.again > 0 {
         counters.streams[key.stream.index()].handed_again.add(reported.again);
         tracing::warn!(
@@ -280,5 +295,34 @@ fn finish(
             "a report proved nothing: handing over again"
         );
         again.push(id);
+    }
+}
+
+/// Notes what is done: for the log, and for people.
+fn note(stow: &mut Option<Stow>, counters: &Counters, (id, key): (RouteId, RouteKey), reported: Reported) {
+    if let Some(stow) = stow {
+        stow.reported(id, reported.logged_bytes);
+    }
+    if reported.expired > 0 {
+        counters.streams[key.stream.index()].expired.add(reported.expired);
+    }
+}
+
+fn ack_at(stow: Option<&Stow>, key: RouteKey) -> AckAt {
+    stow.map_or(AckAt::First, |stow| stow.ack_at(key))
+}
+
+/// Kafka has refused the time of a record that was alone. `own_time`: when it was received, if it was sent with that.
+fn refuse_time(refused: &mut RefusedTimes, own_time: Option<UnixMillis>, now: UnixMillis, partition: u32) {
+    if let Some(time) = own_time {
+        tracing::warn!(
+            time_ms = time.0,
+            now_ms = now.0,
+            partition,
+            "kafka refuses the time of a record: it is sent again with the time of its sending"
+        );
+        refused.refuse(time, now);
+    } else {
+        tracing::warn!(now_ms = now.0, partition, "kafka refuses the present time: is the clock right?");
     }
 }

@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use tidegate_core::time::{Timestamp, UnixMillis};
 use tidegate_kafka::delivery::{Port, Record, Refusal};
-use tidegate_spool::{Flags, headers};
+use tidegate_spool::{Clocks, Flags, Lifetime, headers};
 
 use super::times::RefusedTimes;
 use crate::Error;
-use crate::route::{Flight, Flights, HeaderSet, Logged, Next, Queued, StreamId, Turn, Wait};
+use crate::route::{Flight, Flights, Given, HeaderSet, Logged, Next, Queued, StreamId, Turn, Wait};
 use crate::shared::Shared;
 
 /// When librdkafka refuses for a reason that no report ends.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
-/// Headers of a record: four that identify it, four that the settings or the device ask for, and its own time.
-const MAX_HEADERS: usize = 9;
+/// Headers of a record: four that identify it, five that the settings or the device ask for, and two of its time.
+const MAX_HEADERS: usize = 11;
+/// No run has this epoch.
+const NO_EPOCH: u32 = 0;
 
 /// The part of the pipeline that a hand-over needs beside the routes.
 pub(super) struct Outlet {
@@ -37,7 +39,18 @@ pub(super) struct Way {
 #[derive(Clone, Copy)]
 struct Times {
     received: UnixMillis,
+    /// The clock was synchronised then.
+    sure: bool,
     sent: UnixMillis,
+}
+
+/// What headers are written in that are not at hand as text.
+#[derive(Default)]
+struct Digits {
+    seq: [u8; 20],
+    epoch: [u8; 20],
+    time: [u8; 20],
+    expiry: [u8; 20],
 }
 
 /// A record's headers while they are put together; what is beyond their bound is dropped.
@@ -53,20 +66,53 @@ impl Outlet {
         Self { shared: Arc::clone(shared), way }
     }
 
-    /// Hands one record over.
-    pub(super) fn give(&mut self, turn: &Turn<'_>, now: Timestamp) -> Result<(), Wait> {
-        match turn.next {
-            Next::Fresh(queued) => self.give_fresh(turn, &queued, now),
-            Next::Logged(logged) => self.give_logged(turn, logged, now),
+    /// Hands one record over, unless its lifetime is over.
+    pub(super) fn give(&mut self, turn: &Turn<'_>, now: Timestamp) -> Result<Given, Wait> {
+        let lifetime = match turn.next {
+            Next::Fresh(queued) => queued.lifetime(now),
+            Next::Logged(logged) => self.lifetime(logged, now),
+        };
+        if turn.is_passed_over(lifetime) {
+            return Ok(Given::PassedOver);
         }
+        match turn.next {
+            Next::Fresh(queued) => self.give_fresh(turn, &queued, lifetime, now)?,
+            Next::Logged(logged) => self.give_logged(turn, logged, lifetime, now)?,
+        }
+        Ok(Given::Handed)
     }
 
-    fn give_fresh(&mut self, turn: &Turn<'_>, queued: &Queued<'_>, now: Timestamp) -> Result<(), Wait> {
+    /// Returns what is left of the lifetime of a record that the log gave back.
+    fn lifetime(&self, logged: &Logged, now: Timestamp) -> Lifetime {
+        let (frame, shared) = (logged.frame(), &self.shared);
+        if frame.lifetime_s == 0 {
+            return Lifetime::Unlimited;
+        }
+        let store = shared.store.as_ref().filter(|_| shared.identity.is_own(logged.gateway));
+        Lifetime::of(
+            &frame,
+            &Clocks {
+                epoch: store.map_or(NO_EPOCH, |store| store.epoch()),
+                uptime: now.since(Timestamp::ZERO),
+                now_unix_ms: (shared.unix_clock)().0,
+                synchronised: shared.wall.is_sure(),
+            },
+        )
+    }
+
+    fn give_fresh(
+        &mut self,
+        turn: &Turn<'_>,
+        queued: &Queued<'_>,
+        lifetime: Lifetime,
+        now: Timestamp,
+    ) -> Result<(), Wait> {
         let Self { shared, way } = self;
-        let (mut digits, mut time_digits) = ([0; 20], [0; 20]);
-        let times = way.times(shared, turn.key.stream, queued.received);
+        let Digits { seq, time, expiry, .. } = &mut Digits::default();
+        let sure = !queued.headers.has(HeaderSet::CLOCK_UNSURE);
+        let times = way.times(shared, turn.key.stream, queued.received, sure);
         let identity = &shared.identity;
-        let seq = decimal(queued.seq, &mut digits);
+        let seq = decimal(queued.seq, seq);
         let mut headers = Headers::new(shared, turn, &identity.gateway, identity.epoch.as_bytes(), seq);
         let optional: [(HeaderSet, &str, &[u8]); 4] = [
             (HeaderSet::TOPIC, "mqtt-topic", queued.topic),
@@ -77,18 +123,26 @@ impl Outlet {
         for (header, name, value) in optional {
             headers.push(name, value, queued.headers.has(header));
         }
-        headers.push_time(times, &mut time_digits);
+        headers.push_lifetime(lifetime, expiry);
+        headers.push_time(times, time);
         let record = (queued.key, queued.payload, times);
         way.send(shared, turn, record, &headers, now)
     }
 
-    fn give_logged(&mut self, turn: &Turn<'_>, logged: &Logged, now: Timestamp) -> Result<(), Wait> {
+    fn give_logged(
+        &mut self,
+        turn: &Turn<'_>,
+        logged: &Logged,
+        lifetime: Lifetime,
+        now: Timestamp,
+    ) -> Result<(), Wait> {
         let Self { shared, way } = self;
         let frame = logged.frame();
-        let (mut digits, mut epoch_digits, mut time_digits) = ([0; 20], [0; 20], [0; 20]);
-        let times = way.times(shared, turn.key.stream, UnixMillis(frame.time_unix_ms));
-        let seq = decimal(frame.position.seq, &mut digits);
-        let epoch = decimal(frame.position.epoch.into(), &mut epoch_digits);
+        let Digits { seq, epoch, time, expiry } = &mut Digits::default();
+        let (received, sure) = (UnixMillis(frame.time_unix_ms), frame.flags.has(Flags::CLOCK_SURE));
+        let times = way.times(shared, turn.key.stream, received, sure);
+        let seq = decimal(frame.position.seq, seq);
+        let epoch = decimal(frame.position.epoch.into(), epoch);
         let gateway = shared.identity.of(logged.gateway);
         let mut all = Headers::new(shared, turn, &gateway, epoch, seq);
         for (name, value) in headers(frame.headers) {
@@ -96,7 +150,8 @@ impl Outlet {
         }
         all.push("tg-dup", b"1", frame.flags.has(Flags::DUP));
         all.push("tg-retain", b"1", frame.flags.has(Flags::RETAIN));
-        all.push_time(times, &mut time_digits);
+        all.push_lifetime(lifetime, expiry);
+        all.push_time(times, time);
         let record = (frame.key.unwrap_or_default(), frame.payload, times);
         way.send(shared, turn, record, &all, now)
     }
@@ -121,22 +176,35 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// Tells a record's own time, in milliseconds since 1970, if it is sent with another.
+    /// Tells how much of a Message Expiry Interval is left, in seconds.
+    fn push_lifetime(&mut self, lifetime: Lifetime, digits: &'a mut [u8; 20]) {
+        let left = match lifetime {
+            Lifetime::Unlimited => return,
+            Lifetime::Left(seconds) => seconds,
+            Lifetime::Over => 0,
+        };
+        self.push("mqtt-expiry-s", decimal(left.into(), digits), true);
+    }
+
+    /// Tells a record's own time, in milliseconds since 1970, if it is sent with another, and whether that is sure.
     fn push_time(&mut self, times: Times, digits: &'a mut [u8; 20]) {
+        self.push("tg-clock", b"unsure", !times.sure);
         let received = u64::try_from(times.received.0).unwrap_or_default();
         self.push("tg-time", decimal(received, digits), times.sent != times.received);
     }
 }
 
 impl Way {
-    /// Returns the times of a record. Kafka takes none that is too far from its clock, and a record is not lost for that.
-    fn times(&self, shared: &Shared, stream: StreamId, received: UnixMillis) -> Times {
+    /// Returns the times of a record. Kafka takes none that is too far from its clock, and a record is not lost for that;
+    /// one from 1970, when a box begins without a clock, it takes and may delete the next moment.
+    fn times(&self, shared: &Shared, stream: StreamId, received: UnixMillis, sure: bool) -> Times {
         let refused = &self.refused_times[stream.index()];
-        if refused.is_empty() {
-            return Times { received, sent: received };
+        if sure && refused.is_empty() {
+            return Times { received, sure, sent: received };
         }
         let now = (shared.unix_clock)();
-        Times { received, sent: if refused.would_refuse(received, now) { now } else { received } }
+        let is_kept = sure && !refused.would_refuse(received, now);
+        Times { received, sure, sent: if is_kept { received } else { now } }
     }
 
     fn send(
@@ -160,7 +228,8 @@ impl Way {
         match port.hand_over(&record, flights.next_tag(), now) {
             Ok(generation) => {
                 let (route, number, asked_at) = (turn.route, turn.number, turn.asked_at(now));
-                flights.start(Flight { route, number, asked_at, received: times.received }, generation);
+                let own_time = Some(times.received).filter(|received| *received == times.sent);
+                flights.start(Flight { route, number, asked_at, own_time }, generation);
                 Ok(())
             }
             // A closed lane opens again with its next producer, or never; the other classes go on.
