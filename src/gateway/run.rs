@@ -328,7 +328,8 @@ async fn open_spool(
     readiness.set("spool", Err("it is being opened".to_owned()));
     let (spool, classes) =
         (spool.clone(), u8::try_from(settings.classes.iter().count()).expect("classes are few"));
-    let opening = tokio::task::spawn_blocking(move || Opened::open(spool, classes, now));
+    let routing = settings.routing();
+    let opening = tokio::task::spawn_blocking(move || Opened::open(spool, classes, routing, now));
     let opened = opening.await.map_err(|_| Error::Died("the opening of the spool"))??;
     readiness.set("spool", Ok(()));
     Ok(opened)

@@ -21,6 +21,7 @@ pub use spool::{
 };
 
 use crate::route::{HeaderSet, KeyRule};
+use crate::shard::client_hash;
 
 /// MQTT without TLS (IANA), on loopback: nothing is open that was not asked for.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:1883";
@@ -148,5 +149,18 @@ impl Settings {
         topics.sort_unstable();
         topics.dedup();
         topics
+    }
+
+    /// Returns what tells settings apart that put a device's messages into another class or Kafka topic.
+    pub(crate) fn routing(&self) -> String {
+        let classes: Vec<_> = self
+            .classes
+            .iter()
+            .map(|(_, class)| (&class.name, &class.users, &class.client_id_prefixes))
+            .collect();
+        let unclaimed = self.classes.at_connect(None, "");
+        let routes: Vec<_> = self.routes.iter().map(|route| (&route.filter, &route.topics)).collect();
+        let all = format!("{classes:?} {unclaimed:?} {:?} {routes:?}", self.class_filters);
+        format!("{:016x}", client_hash(&all))
     }
 }

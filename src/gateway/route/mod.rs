@@ -1,5 +1,6 @@
 //! From an admitted message to Kafka and back: which topic, which queue, which marks.
 
+mod elders;
 mod flights;
 mod handed;
 mod logged;
@@ -10,6 +11,7 @@ mod router;
 mod table;
 mod turns;
 
+pub(crate) use elders::Elders;
 pub(crate) use flights::{Flight, Flights};
 pub(crate) use handed::{Completed, Given};
 pub(crate) use logged::{Logged, Owned};

@@ -123,6 +123,10 @@ impl Router {
         self.rule(target).streams[target.class.index()]
     }
 
+    pub(crate) fn streams(&self) -> impl Iterator<Item = StreamId> + use<> {
+        (0..u16::try_from(self.destinations.len()).expect("topics are few")).map(StreamId)
+    }
+
     pub(crate) fn destination(&self, stream: StreamId) -> &Destination {
         &self.destinations[stream.index()]
     }

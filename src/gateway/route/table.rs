@@ -163,6 +163,11 @@ impl<A: Copy> RouteTable<A> {
         id
     }
 
+    /// Returns the route of that key, if there is one.
+    pub(crate) fn id(&self, key: RouteKey) -> Option<RouteId> {
+        self.by_key.get(&key).copied()
+    }
+
     pub(crate) fn queue(&mut self, id: RouteId) -> &mut RouteQueue<A> {
         &mut self.get_mut(id).queue
     }

@@ -35,6 +35,8 @@ pub(crate) struct Store {
     /// What is known of the topics that messages may go to or wait for, by name.
     pub(crate) known: BTreeMap<String, Topic>,
     pub(crate) report: Report,
+    /// The log has records that other settings have routed: they go before what ends where they do.
+    pub(crate) routed_otherwise: bool,
     /// Where records go that Kafka refuses for good.
     pub(crate) dead_letters: LaneId,
     /// The log's topics, by stream.

@@ -27,6 +27,10 @@ pub(crate) struct Opened {
     classes: u8,
     /// The topics, as the last run knew them.
     pub(crate) kept: BTreeMap<String, Topic>,
+    /// How what is in the log was routed, if that is known.
+    kept_routing: Option<String>,
+    /// How this run's settings route.
+    routing: String,
 }
 
 /// A topic of one class that the log has records for.
@@ -49,12 +53,17 @@ pub(crate) struct Resumed {
 
 impl Opened {
     /// Opens the log, whatever has happened to it. Blocks on the disk.
-    pub(crate) fn open(settings: SpoolSettings, classes: u8, now: UnixMillis) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        settings: SpoolSettings,
+        classes: u8,
+        routing: String,
+        now: UnixMillis,
+    ) -> Result<Self, OpenError> {
         let disk = RealDisk::open(&settings.dir)?;
         let boot = Boot { random: rand::rng().random(), machine_boot: machine_boot(), now_unix_ms: now.0 };
-        let kept = partitions::load(&settings.dir);
+        let partitions::Kept { topics: kept, routing: kept_routing } = partitions::load(&settings.dir);
         let open = tidegate_spool::open(disk, settings.log.clone(), &boot)?;
-        Ok(Self { open, settings, classes, kept })
+        Ok(Self { open, settings, classes, kept, kept_routing, routing })
     }
 
     pub(crate) fn who(&self) -> Who {
@@ -87,14 +96,22 @@ impl Opened {
         self.open.report().findings.contains(&Finding::MachineRebooted)
     }
 
-    /// Remembers all topics for a start without Kafka.
+    /// Returns true if the log has records that other settings have routed.
+    fn is_routed_otherwise(&self) -> bool {
+        self.kept_routing.as_ref().is_some_and(|kept| *kept != self.routing) && !self.in_log().is_empty()
+    }
+
+    /// Remembers all topics for a start without Kafka, and how what is in the log was routed.
     pub(crate) fn keep(&self, topics: &BTreeMap<String, Topic>) {
         let in_file = |topics: &BTreeMap<String, Topic>| -> Vec<(String, u32, bool)> {
             topics.iter().map(|(name, topic)| (name.clone(), topic.partitions, topic.replicated)).collect()
         };
-        if in_file(topics) != in_file(&self.kept)
-            && let Err(error) = partitions::save(&self.settings.dir, topics)
-        {
+        // Until a start finds an empty log, some of it may be of the earlier settings.
+        let routing =
+            if self.is_routed_otherwise() { self.kept_routing.clone() } else { Some(self.routing.clone()) };
+        let is_news = routing != self.kept_routing || in_file(topics) != in_file(&self.kept);
+        let kept = partitions::Kept { topics: topics.clone(), routing };
+        if is_news && let Err(error) = partitions::save(&self.settings.dir, &kept) {
             tracing::warn!(%error, "what is known of the topics cannot be kept: a start without Kafka will wait for it");
         }
     }
@@ -112,6 +129,7 @@ impl Opened {
         let number = |name: &String| self.open.topic(name).ok_or_else(|| Error::SpoolTopics(name.clone()));
         let topics = streams.iter().map(|(_, topic)| number(topic)).collect::<Result<Vec<_>, _>>()?;
         let (report, has_rebooted) = (self.open.report().clone(), self.has_rebooted());
+        let routed_otherwise = self.is_routed_otherwise();
         let inlets = Arc::new(Inlets::new(bells));
         for lane in lanes() {
             for backlog in self.open.backlog(lane) {
@@ -161,7 +179,7 @@ impl Opened {
         }
         let ack = settle_ack(self.settings.ack, in_use, &known);
         let dead_letters = self.settings.log.dead_letter();
-        Ok((Store { spool, inlets, ack, known, report, dead_letters, topics }, resumed))
+        Ok((Store { spool, inlets, ack, known, report, routed_otherwise, dead_letters, topics }, resumed))
     }
 }
 

@@ -1,4 +1,5 @@
-//! What is known of each topic, beside the log: so that a gateway can start while Kafka is away.
+//! What is known of each topic, beside the log: so that a gateway can start while Kafka is away. And how the records in the
+//! log were routed.
 //!
 //! The partition count decides which partition a key goes to, and so what is in order with what. It stays as it is while
 //! records made with it wait in the log. Whether the topic is replicated is what Kafka said last.
@@ -13,10 +14,31 @@ use tidegate_spool::COMPANION;
 
 use super::copies::Topic;
 
+/// What is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// By name.
+    pub(crate) topics: BTreeMap<String, Topic>,
+    /// [`crate::config::Settings::routing`] of the settings that have routed what is in the log; none: not known.
+    pub(crate) routing: Option<String>,
+}
+
+/// The file.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+enum Page {
+    Whole {
+        routing: Option<String>,
+        topics: BTreeMap<String, KeptTopic>,
+    },
+    /// Of a version that kept topics only.
+    Topics(BTreeMap<String, KeptTopic>),
+}
+
 /// A topic in the file.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(untagged)]
-enum Kept {
+enum KeptTopic {
     /// Of a version that did not ask for more.
     Partitions(u32),
     Topic {
@@ -26,29 +48,33 @@ enum Kept {
 }
 
 /// Returns what was kept; nothing if there is nothing that can be read: then Kafka is asked.
-pub(super) fn load(dir: &Path) -> BTreeMap<String, Topic> {
-    let kept: BTreeMap<String, Kept> = fs::read(dir.join(COMPANION))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
-    let topics = kept.into_iter().map(|(name, kept)| {
+pub(super) fn load(dir: &Path) -> Kept {
+    let page = fs::read(dir.join(COMPANION)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let (routing, topics) = match page {
+        Some(Page::Whole { routing, topics }) => (routing, topics),
+        Some(Page::Topics(topics)) => (None, topics),
+        None => return Kept::default(),
+    };
+    let topics = topics.into_iter().map(|(name, kept)| {
         let topic = match kept {
-            Kept::Partitions(partitions) => Topic::kept(partitions, None),
-            Kept::Topic { partitions, replicated } => Topic::kept(partitions, Some(replicated)),
+            KeptTopic::Partitions(partitions) => Topic::kept(partitions, None),
+            KeptTopic::Topic { partitions, replicated } => Topic::kept(partitions, Some(replicated)),
         };
         (name, topic)
     });
-    topics.filter(|(_, topic)| topic.partitions > 0).collect()
+    Kept { topics: topics.filter(|(_, topic)| topic.partitions > 0).collect(), routing }
 }
 
 /// Keeps what is known, wholly or not at all.
-pub(super) fn save(dir: &Path, topics: &BTreeMap<String, Topic>) -> io::Result<()> {
-    let kept = |topic: &Topic| Kept::Topic { partitions: topic.partitions, replicated: topic.replicated };
-    let kept: BTreeMap<&String, Kept> = topics.iter().map(|(name, topic)| (name, kept(topic))).collect();
+pub(super) fn save(dir: &Path, kept: &Kept) -> io::Result<()> {
+    let topic =
+        |topic: &Topic| KeptTopic::Topic { partitions: topic.partitions, replicated: topic.replicated };
+    let topics = kept.topics.iter().map(|(name, kept)| (name.clone(), topic(kept))).collect();
+    let page = Page::Whole { routing: kept.routing.clone(), topics };
     // The log removes what ends like this when it opens: it is left by a crash.
     let unfinished = dir.join(format!("{COMPANION}.tmp"));
     let mut file = File::create(&unfinished)?;
-    file.write_all(&serde_json::to_vec(&kept)?)?;
+    file.write_all(&serde_json::to_vec(&page)?)?;
     file.sync_all()?;
     fs::rename(&unfinished, dir.join(COMPANION))?;
     File::open(dir)?.sync_all()
@@ -94,12 +120,13 @@ mod tests {
     #[test]
     fn what_is_kept_comes_back_and_damage_is_nothing_kept() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(load(folder.path()), topics(&[]));
-        let kept = topics(&[("a", 4, true), ("b", 12, false)]);
+        assert_eq!(load(folder.path()), Kept::default());
+        let topics = topics(&[("a", 4, true), ("b", 12, false)]);
+        let kept = Kept { topics, routing: Some("0123".to_owned()) };
         save(folder.path(), &kept).unwrap();
         assert_eq!(load(folder.path()), kept);
         fs::write(folder.path().join(COMPANION), b"{\"a\": 4").unwrap();
-        assert_eq!(load(folder.path()), topics(&[]));
+        assert_eq!(load(folder.path()), Kept::default());
     }
 
     #[test]
@@ -107,9 +134,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(COMPANION), br#"{"a": 4, "b": {"partitions": 2, "replicated": true}}"#)
             .unwrap();
-        let loaded = load(folder.path());
-        assert_eq!(loaded["a"], Topic::kept(4, None));
-        assert_eq!(loaded["b"], Topic::kept(2, Some(true)));
+        let Kept { topics, routing } = load(folder.path());
+        assert_eq!((&topics["a"], routing), (&Topic::kept(4, None), None));
+        assert_eq!(topics["b"], Topic::kept(2, Some(true)));
     }
 
     #[test]

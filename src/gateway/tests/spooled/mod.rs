@@ -368,3 +368,28 @@ fn a_route_that_has_caught_up_leaves_the_disk_alone_after_a_minute() {
     assert_eq!(gateway.metric(STORED), stored, "Kafka alone takes them");
     assert_all_in_order(&gateway, last + 20);
 }
+
+#[test]
+fn a_device_that_changed_its_class_does_not_overtake_what_it_left_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let kafka = kafka();
+    let one_topic = |raw: &mut RawSettings| {
+        let topic = Some(TOPIC.to_owned());
+        raw.routes.push(tidegate_gateway::config::RawRoute { topic, ..Default::default() });
+    };
+    let first = start(&kafka, folder.path(), one_topic);
+    let mut client = warmed_up(&first);
+    kafka.broker_down(1).unwrap();
+    publish(&mut client, 2..=200);
+    assert_eq!(first.stop().unwrap().unconfirmed, 0);
+    let second = start(&kafka, folder.path(), |raw| {
+        one_topic(raw);
+        let alarm = raw.classes.get_mut("alarm").unwrap();
+        alarm.client_id_prefixes = vec!["device-".to_owned()];
+    });
+    let mut client = second.connect(V311, "device-1");
+    publish(&mut client, 201..=220);
+    kafka.broker_up(1).unwrap();
+    publish(&mut client, 221..=230);
+    assert_all_in_order(&second, 230);
+}

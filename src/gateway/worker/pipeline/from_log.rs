@@ -10,10 +10,14 @@ use crate::spool::{Resumed, log_clock};
 impl Pipeline {
     /// Makes the routes of what an earlier run has left in the log.
     pub(crate) fn resume(&mut self, resumed: &[Resumed], now: Timestamp) {
-        let Some(stow) = &self.stow else { return };
+        let Some(stow) = &mut self.stow else { return };
         for Resumed { key, done, last } in resumed {
             let id = self.routes.resume(*key, *done, *last, now);
-            stow.store.inlets.adopt(stow.lane(*key), stow.store.route(*key), id);
+            let log_route = stow.store.route(*key);
+            stow.store.inlets.adopt(stow.lane(*key), log_route, id);
+            if stow.store.routed_otherwise {
+                stow.elders.add(log_route, id, *last);
+            }
         }
     }
 

@@ -266,7 +266,10 @@ impl Pipeline {
     }
 
     fn hand_over(&mut self, id: RouteId, now: Timestamp) {
-        let Self { routes, out, .. } = self;
+        let Self { routes, out, stow, .. } = self;
+        if stow.as_ref().is_some_and(|stow| stow.holds_back(id, routes)) {
+            return;
+        }
         // A route that was refused is in the waiting list now.
         let _ = routes.hand_over(id, |turn| out.give(turn, now));
     }

@@ -14,7 +14,7 @@ use tidegate_spool::{Health, LaneId, RouteId as LogRoute, Verdict};
 
 use super::{AckTarget, Pipeline};
 use crate::config::AckAt;
-use crate::route::{RouteId, RouteKey};
+use crate::route::{Elders, RouteId, RouteKey, RouteTable};
 use crate::shared::Shared;
 use crate::spool::Store;
 
@@ -52,6 +52,8 @@ pub(super) struct Stow {
     pub(super) letters: Vec<Letter>,
     /// Routes with records that the writer did not take, and their lanes.
     pub(super) refused: BTreeMap<RouteId, LaneId>,
+    /// Routes with records that other settings have routed.
+    pub(super) elders: Elders,
     /// Routes that Kafka has more of, and the bytes of that: the log wants to know. One entry per run of reports.
     pub(super) done: Vec<(RouteId, u64)>,
     /// Classes whose log is DISK-DOWN.
@@ -76,6 +78,7 @@ impl Stow {
             tickets: BTreeMap::new(),
             letters: Vec::new(),
             refused: BTreeMap::new(),
+            elders: Elders::default(),
             done: Vec::new(),
             down: vec![false; shared.classes.iter().count()],
             full: vec![false; shared.classes.iter().count()],
@@ -111,6 +114,11 @@ impl Stow {
             _ if logged_bytes > 0 => self.done.push((id, logged_bytes)),
             _ => {}
         }
+    }
+
+    /// Returns true if records that other settings have routed go first.
+    pub(super) fn holds_back(&self, id: RouteId, routes: &RouteTable<AckTarget>) -> bool {
+        !self.elders.is_empty() && self.elders.hold_back(self.store.route(routes.key(id)), id)
     }
 
     pub(super) fn class(&self, key: RouteKey) -> ClassId {

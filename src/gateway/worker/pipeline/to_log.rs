@@ -9,7 +9,7 @@ use tidegate_spool::{LaneId, Record as _, Refused, RefusedBecause};
 use super::stow::{Letter, Stow, Ticket};
 use super::{AckTarget, Pipeline};
 use crate::Error;
-use crate::route::{Completed, Owned, RouteId, RouteTable};
+use crate::route::{Completed, Owned, RouteId, RouteKey, RouteTable};
 use crate::spool::Store;
 
 impl Pipeline {
@@ -110,12 +110,34 @@ impl Pipeline {
     pub(super) fn note_done(&mut self) {
         let Self { routes, stow: Some(stow), .. } = self else { return };
         let mut done = std::mem::take(&mut stow.done);
+        let mut freed = Vec::new();
         for (id, bytes) in done.drain(..) {
             let Some(route) = routes.find(id) else { continue };
             let (lane, log_route) = (stow.lane(route.key), stow.store.route(route.key));
             stow.store.spool.done(lane, log_route, route.queue.done(), bytes);
+            if stow.elders.done(log_route, id, route.queue.done()) {
+                freed.push(route.key);
+            }
         }
         stow.done = done;
+        for elder in freed {
+            self.let_go_behind(elder);
+        }
+    }
+
+    /// Lets routes go on that end where `elder` does.
+    fn let_go_behind(&mut self, elder: RouteKey) {
+        let Some(stow) = &self.stow else { return };
+        let (place, now) = (stow.store.route(elder), (stow.shared.clock)());
+        let streams = stow.shared.router.streams();
+        let keys = streams.map(|stream| RouteKey { stream, ..elder });
+        let behind: Vec<RouteId> = keys
+            .filter(|key| stow.store.route(*key) == place)
+            .filter_map(|key| self.routes.id(key))
+            .collect();
+        for id in behind {
+            self.hand_over(id, now);
+        }
     }
 
     /// Lets everything in memory go to the disk, and reads nothing from it any more: the gateway stops.
