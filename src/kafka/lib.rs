@@ -1,6 +1,6 @@
 //! All that speaks Kafka: delivery and consumer on librdkafka, observation and topics over the wire protocol.
 //!
-//! Knows nothing of MQTT, of devices or of scaling. `native` is the only module of the project with `unsafe`.
+//! Knows nothing of MQTT, of devices or of scaling. `native` is the only module here with `unsafe`.
 
 pub mod classify;
 pub mod consumer;

@@ -364,5 +364,8 @@ impl<A: Copy> RouteQueue<A> {
 }
 
 #[cfg(test)]
+#[path = "expiry_tests.rs"]
+mod expiry_tests;
+#[cfg(test)]
 #[path = "queue_tests.rs"]
 mod tests;
