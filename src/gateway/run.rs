@@ -22,7 +22,7 @@ use crate::config::{Settings, SpoolSettings};
 use crate::emptying::{self, Emptying};
 use crate::metrics::Source;
 use crate::shared::{Identity, Places, Shared, sockets_for};
-use crate::spool::{Opened, Resumed, Store, View};
+use crate::spool::{Opened, Resumed, Store, View, retention};
 use crate::stats::{Counters, Figures, Stats};
 use crate::topics::{learn, router};
 use crate::wall::{self, Wall};
@@ -152,11 +152,12 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
     let seeds = seeds(&shared, &counters, &resources.listener, (ports, bells, inboxes, resumed))?;
     drop(resources.listener);
     if let Some(reporter) = reporter {
-        let reporting = reporter::report(reporter, settings.name, run, Arc::clone(&shared), counters);
+        let reporting = reporter::report(reporter, settings.name, run, Arc::clone(&shared), counters.clone());
         watched.spawn(named(reporting, "the reporter"));
     }
     watched.spawn(named(emptying::watch(Arc::clone(&shared), readiness.clone()), "the watch on the drain"));
     watched.spawn(named(silence::watch(Arc::clone(&shared), readiness.clone()), "the watch on kafka"));
+    watched.spawn(named(retention::watch(Arc::clone(&shared), counters.clone()), "the watch on retention"));
     watched.spawn(named(wall::watch(Arc::clone(&shared)), "the watch on the clock"));
     readiness.set("listener", Ok(()));
     tracing::info!(listen = %settings.listen, workers, max_connections, "gateway takes connections");

@@ -42,6 +42,8 @@ pub(crate) struct StreamCounters {
     pub(crate) handed_again: Counter,
     /// Messages not handed over, since their expiry interval had passed.
     pub(crate) expired: Counter,
+    /// When the oldest record of routes that are BEHIND was received, ms since 1970; 0 if none is, or that is not sure.
+    pub(crate) oldest_behind_ms: Counter,
     /// Devices held back now.
     pub(crate) constrained: Counter,
     /// Bytes in hold queues now.

@@ -68,6 +68,7 @@ async fn a_topic_is_made_with_the_partitions_asked_for(bootstrap: &str) {
     let topics = topics::describe(bootstrap, &[&topic]).await.expect("it exists");
     let found = &topics[&topic];
     assert_eq!((found.partitions, found.replicas, found.min_in_sync.clone()), (12, 1, Ok(1)));
+    assert_eq!(found.retention, Some(Duration::from_hours(168)), "kafka's default");
     let spec = TopicSpec { name: "tg-observe-too-many-replicas".to_owned(), partitions: 1, replication: 99 };
     let refused = topics::ensure(bootstrap, &[spec]).await;
     assert!(matches!(refused, Err(topics::Error::Refused { .. })), "{refused:?}");

@@ -3,7 +3,7 @@
 use tidegate_spool::{Finding, LaneId, Stats};
 
 use super::{Family, Sample, Source};
-use crate::spool::{Store, health_name};
+use crate::spool::{Store, health_name, retention};
 
 /// A family per lane.
 macro_rules! lane {
@@ -100,6 +100,16 @@ pub(super) const FAMILIES: &[Family] = &[
         read: |source, sample| {
             for (name, topic) in source.shared.store.iter().flat_map(|store| &store.known) {
                 sample(&[name], u64::from(!topic.replicated));
+            }
+        },
+    },
+    Family {
+        name: "tidegate_spool_past_retention_state",
+        help: "1 while records wait that are older than their topic keeps them: Kafka may delete them at once.",
+        labels: &["topic"],
+        read: |source, sample| {
+            for (name, is_past) in retention::past(&source.shared, &source.workers) {
+                sample(&[&name], u64::from(is_past));
             }
         },
     },

@@ -9,11 +9,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tidegate_core::route::Seen;
-use tidegate_spool::{Position, Record as _, RouteId as LogRoute};
+use tidegate_core::time::UnixMillis;
+use tidegate_spool::{Flags, Position, Record as _, RouteId as LogRoute};
 
 use super::handed::{Completed, Given, Handed};
 use super::logged::{Logged, Owned};
 use super::memory::{Memory, NewRecord, Queued};
+use super::router::HeaderSet;
 use crate::ceiling::{Ceiling, Share};
 use crate::config::AckAt;
 
@@ -168,6 +170,18 @@ impl<A: Copy> RouteQueue<A> {
             return self.read.front().map(Next::Logged);
         }
         self.memory.get(self.next_in_memory()).map(Next::Fresh)
+    }
+
+    /// Returns when the next record to hand over was received, if the clock was synchronised then.
+    pub(crate) fn next_received(&self) -> Option<UnixMillis> {
+        let (received, sure) = match self.next()? {
+            Next::Fresh(queued) => (queued.received, !queued.headers.has(HeaderSet::CLOCK_UNSURE)),
+            Next::Logged(logged) => {
+                let frame = logged.frame();
+                (UnixMillis(frame.time_unix_ms), frame.flags.has(Flags::CLOCK_SURE))
+            }
+        };
+        sure.then_some(received)
     }
 
     /// Returns the number that a report will name the next hand-over by.

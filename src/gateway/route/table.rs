@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::route::{Mode, relieve};
-use tidegate_core::time::Timestamp;
+use tidegate_core::time::{Timestamp, UnixMillis};
 use tidegate_spool::{Lifetime, Position};
 
 use super::handed::Given;
@@ -339,6 +339,12 @@ impl<A: Copy> RouteTable<A> {
     /// Returns how many routes there are.
     pub(crate) fn len(&self) -> usize {
         self.by_key.len()
+    }
+
+    /// Returns when the next record of each route that is BEHIND was received, as far as that is sure.
+    pub(crate) fn received_behind(&self) -> impl Iterator<Item = (StreamId, UnixMillis)> {
+        let behind = self.routes.iter().flatten().filter(|route| route.mode.is_behind());
+        behind.filter_map(|route| Some((route.key.stream, route.queue.next_received()?)))
     }
 
     /// Returns how many routes are BEHIND.

@@ -5,6 +5,7 @@
 //! unless the settings say otherwise.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tidegate_kafka::topics;
 
@@ -18,28 +19,30 @@ pub(crate) struct Topic {
     pub(crate) replicated: bool,
     /// What that was concluded from, for people.
     pub(crate) found: String,
+    /// How old a record may become before Kafka deletes it, if that is known and ever.
+    pub(crate) retention: Option<Duration>,
 }
 
 impl Topic {
     /// Returns what an earlier run knew; `replicated` is `None` if it did not ask.
-    pub(super) fn kept(partitions: u32, replicated: Option<bool>) -> Self {
+    pub(super) fn kept(partitions: u32, replicated: Option<bool>, retention: Option<Duration>) -> Self {
         let found = match replicated {
             Some(true) => "an earlier run found two copies or more",
             Some(false) => "an earlier run did not find two copies",
             None => "nobody has asked yet",
         };
-        Self { partitions, replicated: replicated == Some(true), found: found.to_owned() }
+        Self { partitions, replicated: replicated == Some(true), found: found.to_owned(), retention }
     }
 }
 
 impl From<topics::Topic> for Topic {
     fn from(topic: topics::Topic) -> Self {
         let replicated = topic.is_replicated();
-        let topics::Topic { partitions, replicas, min_in_sync } = topic;
+        let topics::Topic { partitions, replicas, min_in_sync, retention } = topic;
         let min_in_sync =
             min_in_sync.map_or_else(|why| format!("is not known ({why})"), |brokers| format!("is {brokers}"));
         let found = format!("replication is {replicas}, min.insync.replicas {min_in_sync}");
-        Self { partitions, replicated, found }
+        Self { partitions, replicated, found, retention }
     }
 }
 
@@ -82,7 +85,8 @@ mod tests {
     use super::*;
 
     fn found(replicas: u32, min_in_sync: Result<u32, &str>) -> Topic {
-        topics::Topic { partitions: 4, replicas, min_in_sync: min_in_sync.map_err(str::to_owned) }.into()
+        let min_in_sync = min_in_sync.map_err(str::to_owned);
+        topics::Topic { partitions: 4, replicas, min_in_sync, retention: None }.into()
     }
 
     #[test]
@@ -103,10 +107,11 @@ mod tests {
         let one = BTreeMap::from([("a".to_owned(), found(3, Ok(2)))]);
         assert_eq!(settle_ack(None, &in_use, &one), AckAt::Disk);
         assert_eq!(settle_ack(None, &in_use[..1], &one), AckAt::First, "what is not in use does not matter");
-        for careful in [found(3, Err("refused")), Topic::kept(4, None), Topic::kept(4, Some(false))] {
+        let kept = |replicated| Topic::kept(4, replicated, None);
+        for careful in [found(3, Err("refused")), kept(None), kept(Some(false))] {
             assert!(!careful.replicated, "{careful:?}");
         }
-        assert!(Topic::kept(4, Some(true)).replicated);
+        assert!(kept(Some(true)).replicated);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod copies;
 mod inlets;
 mod open;
 pub(crate) mod partitions;
+pub(crate) mod retention;
 mod view;
 
 use std::collections::BTreeMap;

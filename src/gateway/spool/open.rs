@@ -103,13 +103,10 @@ impl Opened {
 
     /// Remembers all topics for a start without Kafka, and how what is in the log was routed.
     pub(crate) fn keep(&self, topics: &BTreeMap<String, Topic>) {
-        let in_file = |topics: &BTreeMap<String, Topic>| -> Vec<(String, u32, bool)> {
-            topics.iter().map(|(name, topic)| (name.clone(), topic.partitions, topic.replicated)).collect()
-        };
         // Until a start finds an empty log, some of it may be of the earlier settings.
         let routing =
             if self.is_routed_otherwise() { self.kept_routing.clone() } else { Some(self.routing.clone()) };
-        let is_news = routing != self.kept_routing || in_file(topics) != in_file(&self.kept);
+        let is_news = routing != self.kept_routing || !partitions::is_same(topics, &self.kept);
         let kept = partitions::Kept { topics: topics.clone(), routing };
         if is_news && let Err(error) = partitions::save(&self.settings.dir, &kept) {
             tracing::warn!(%error, "what is known of the topics cannot be kept: a start without Kafka will wait for it");

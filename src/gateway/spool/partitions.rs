@@ -2,12 +2,14 @@
 //! log were routed.
 //!
 //! The partition count decides which partition a key goes to, and so what is in order with what. It stays as it is while
-//! records made with it wait in the log. Whether the topic is replicated is what Kafka said last.
+//! records made with it wait in the log. Whether the topic is replicated, and how long it keeps a record, is what Kafka said
+//! last.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidegate_spool::COMPANION;
@@ -44,6 +46,8 @@ enum KeptTopic {
     Topic {
         partitions: u32,
         replicated: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retention_ms: Option<u64>,
     },
 }
 
@@ -57,8 +61,10 @@ pub(super) fn load(dir: &Path) -> Kept {
     };
     let topics = topics.into_iter().map(|(name, kept)| {
         let topic = match kept {
-            KeptTopic::Partitions(partitions) => Topic::kept(partitions, None),
-            KeptTopic::Topic { partitions, replicated } => Topic::kept(partitions, Some(replicated)),
+            KeptTopic::Partitions(partitions) => Topic::kept(partitions, None, None),
+            KeptTopic::Topic { partitions, replicated, retention_ms } => {
+                Topic::kept(partitions, Some(replicated), retention_ms.map(Duration::from_millis))
+            }
         };
         (name, topic)
     });
@@ -67,8 +73,11 @@ pub(super) fn load(dir: &Path) -> Kept {
 
 /// Keeps what is known, wholly or not at all.
 pub(super) fn save(dir: &Path, kept: &Kept) -> io::Result<()> {
-    let topic =
-        |topic: &Topic| KeptTopic::Topic { partitions: topic.partitions, replicated: topic.replicated };
+    let topic = |topic: &Topic| KeptTopic::Topic {
+        partitions: topic.partitions,
+        replicated: topic.replicated,
+        retention_ms: topic.retention.and_then(|time| u64::try_from(time.as_millis()).ok()),
+    };
     let topics = kept.topics.iter().map(|(name, kept)| (name.clone(), topic(kept))).collect();
     let page = Page::Whole { routing: kept.routing.clone(), topics };
     // The log removes what ends like this when it opens: it is left by a crash.
@@ -78,6 +87,14 @@ pub(super) fn save(dir: &Path, kept: &Kept) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&unfinished, dir.join(COMPANION))?;
     File::open(dir)?.sync_all()
+}
+
+/// Returns whether the file would be the same: what people read is not in it.
+pub(super) fn is_same(some: &BTreeMap<String, Topic>, others: &BTreeMap<String, Topic>) -> bool {
+    let entry = |(name, topic): (&String, &Topic)| {
+        (name.clone(), topic.partitions, topic.replicated, topic.retention)
+    };
+    some.iter().map(entry).eq(others.iter().map(entry))
 }
 
 /// Returns the topics to go on with. `asked`: what Kafka said, if it did. A topic with records in the log keeps the count
@@ -111,7 +128,7 @@ mod tests {
     use super::*;
 
     fn topics(some: &[(&str, u32, bool)]) -> BTreeMap<String, Topic> {
-        let topic = |partitions, replicated| Topic::kept(partitions, Some(replicated));
+        let topic = |partitions, replicated| Topic::kept(partitions, Some(replicated), None);
         some.iter()
             .map(|(name, count, replicated)| ((*name).to_owned(), topic(*count, *replicated)))
             .collect()
@@ -121,7 +138,8 @@ mod tests {
     fn what_is_kept_comes_back_and_damage_is_nothing_kept() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(load(folder.path()), Kept::default());
-        let topics = topics(&[("a", 4, true), ("b", 12, false)]);
+        let mut topics = topics(&[("a", 4, true), ("b", 12, false)]);
+        topics.get_mut("a").unwrap().retention = Some(Duration::from_hours(168));
         let kept = Kept { topics, routing: Some("0123".to_owned()) };
         save(folder.path(), &kept).unwrap();
         assert_eq!(load(folder.path()), kept);
@@ -135,8 +153,8 @@ mod tests {
         fs::write(folder.path().join(COMPANION), br#"{"a": 4, "b": {"partitions": 2, "replicated": true}}"#)
             .unwrap();
         let Kept { topics, routing } = load(folder.path());
-        assert_eq!((&topics["a"], routing), (&Topic::kept(4, None), None));
-        assert_eq!(topics["b"], Topic::kept(2, Some(true)));
+        assert_eq!((&topics["a"], routing), (&Topic::kept(4, None, None), None));
+        assert_eq!(topics["b"], Topic::kept(2, Some(true), None));
     }
 
     #[test]

@@ -98,6 +98,10 @@ struct Topic {
     /// Kafka acknowledges only what two brokers have, for all that is known.
     replicated: bool,
     found: String,
+    /// How old a record may become there; none if for ever, or not known.
+    retention_s: Option<u64>,
+    /// Records wait that are older.
+    past_retention: bool,
 }
 
 #[derive(Serialize)]
@@ -124,10 +128,13 @@ impl Page {
         let Source { shared, workers } = source;
         let report = &store.report;
         let lanes = (0u8..).map(LaneId).zip(&report.lanes);
-        let topics = store.known.iter().map(|(name, topic)| Topic {
+        let past = super::retention::past(shared, workers);
+        let topics = store.known.iter().zip(past).map(|((name, topic), (_, past_retention))| Topic {
             name: name.clone(),
             replicated: topic.replicated,
             found: topic.found.clone(),
+            retention_s: topic.retention.map(|time| time.as_secs()),
+            past_retention,
         });
         Self {
             gateway: shared.identity.gateway.to_string(),

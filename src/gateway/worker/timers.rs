@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidegate_core::time::Timestamp;
+use tidegate_core::time::{Timestamp, UnixMillis};
 use tokio::sync::Notify;
 
 use super::Worker;
@@ -137,7 +137,20 @@ impl Worker {
         counters.routes_behind.set(self.pipeline.routes.behind() as u64);
         counters.forgotten_buckets.set(self.devices.forgotten());
         counters.forgotten_sessions.set(self.sessions.forgotten());
+        self.date();
         self.measure(now);
+    }
+
+    /// Notes how old what waits on the disk is, per stream.
+    fn date(&self) {
+        let mut oldest = vec![None; self.counters.streams.len()];
+        for (stream, received) in self.pipeline.routes.received_behind() {
+            let oldest: &mut Option<UnixMillis> = &mut oldest[stream.index()];
+            *oldest = Some(oldest.map_or(received, |oldest| oldest.min(received)));
+        }
+        for (counters, oldest) in self.counters.streams.iter().zip(oldest) {
+            counters.oldest_behind_ms.set(oldest.map_or(0, |time| u64::try_from(time.0).unwrap_or(0)));
+        }
     }
 
     /// Adds up what is held back now, per stream, and takes memory back from connections that are idle.

@@ -3,7 +3,7 @@
 //! Owns no settings of a topic beyond partitions and replication: an existing topic is taken as it is, with the count it
 //! has, since partitions only grow and growing moves keys.
 
-mod copies;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use tidegate_core::time::Timestamp;
 use crate::observe::metadata::{Cluster, MetadataInquiry, topic_name};
 use crate::observe::wire::{Connection, Dialing, Inquiry, Links, Stream, WireError, bootstrap_addresses};
 
-use copies::MinInSyncInquiry;
-pub use copies::Topic;
+pub use settings::Topic;
+use settings::{Said, SettingsInquiry};
 
 /// `client.id` that brokers see.
 const CLIENT_ID: &str = "tidegate-topics";
@@ -118,11 +118,12 @@ pub async fn describe(bootstrap_servers: &str, topics: &[&str]) -> Result<BTreeM
     let counts: BTreeMap<String, u32> =
         names.iter().map(|name| Ok((name.clone(), count(name, &cluster)?))).collect::<Result<_, Error>>()?;
     let bootstrap = kafka.bootstrap.clone();
-    let mut found = kafka.ask(&bootstrap, &MinInSyncInquiry { topics: names }).await?;
+    let mut found = kafka.ask(&bootstrap, &SettingsInquiry { topics: names }).await?;
     let topic = |(name, partitions): (String, u32)| {
         let replicas = cluster.replicas.get(&name).copied().unwrap_or_default();
-        let min_in_sync = found.remove(&name).unwrap_or_else(|| Err("nobody was asked".to_owned()));
-        (name, Topic { partitions, replicas, min_in_sync })
+        let said = found.remove(&name).unwrap_or_else(|| Said::nothing("nobody was asked"));
+        let Said { min_in_sync, retention } = said;
+        (name, Topic { partitions, replicas, min_in_sync, retention })
     };
     Ok(counts.into_iter().map(topic).collect())
 }

@@ -21,13 +21,14 @@ const OUTAGE: Duration = Duration::from_mins(2);
 const LARGE: usize = 30_000;
 
 const EXPIRED: &str = "tidegate_gateway_expired_messages_total{class=\"sensor\",topic=\"telemetry-sensor\"}";
+const PAST: &str = "tidegate_spool_past_retention_state{topic=\"telemetry-sensor\"}";
 const UNSURE: &str = "tidegate_gateway_clock_unsure_state";
 const BACKLOG: &str = "tidegate_spool_backlog_bytes{lane=\"sensor\"}";
 
 /// How far each test's clocks are ahead of the real ones.
-static AHEAD_MS: [AtomicU64; 6] = [const { AtomicU64::new(0) }; 6];
-static WALL_AHEAD_MS: [AtomicI64; 6] = [const { AtomicI64::new(0) }; 6];
-static IS_SURE: [AtomicBool; 6] = [const { AtomicBool::new(true) }; 6];
+static AHEAD_MS: [AtomicU64; 7] = [const { AtomicU64::new(0) }; 7];
+static WALL_AHEAD_MS: [AtomicI64; 7] = [const { AtomicI64::new(0) }; 7];
+static IS_SURE: [AtomicBool; 7] = [const { AtomicBool::new(true) }; 7];
 
 /// The clocks of one test, by its number: clocks are functions, and tests run beside one another.
 struct Time<const TEST: usize>;
@@ -179,13 +180,13 @@ fn what_expires_while_it_is_held_is_acknowledged_and_costs_no_token() {
     assert_eq!(gateway.metric(EXPIRED), 1);
 }
 
-/// Leaves messages 2 to 9 in the log, each with an interval; returns with its gateway stopped.
-fn left_behind<const TEST: usize>(kafka: &Kafka, dir: &Path) {
+/// Leaves messages 2 to 9 in the log; returns with its gateway stopped.
+fn left_behind<const TEST: usize>(kafka: &Kafka, dir: &Path, interval_s: Option<u32>) {
     let gateway = Time::<TEST>::start(kafka, with_spool(dir));
     let mut client = warmed_up(&gateway);
     kafka.broker_down(1).expect("the mock cluster");
     for id in 2..=9u16 {
-        client.publish_expiring(id, &large(id), Some(INTERVAL_S));
+        client.publish_expiring(id, &large(id), interval_s);
         client.expect_pubacks([id]);
     }
     assert_eq!(gateway.stop().expect("it stops in order").unconfirmed, 0);
@@ -196,7 +197,7 @@ fn left_behind<const TEST: usize>(kafka: &Kafka, dir: &Path) {
 fn a_restart_lets_expire_what_the_wall_clock_says_is_too_old() {
     let folder = tempfile::tempdir().unwrap();
     let kafka = kafka();
-    left_behind::<3>(&kafka, folder.path());
+    left_behind::<3>(&kafka, folder.path(), Some(INTERVAL_S));
     WALL_AHEAD_MS[3].store(i64::try_from(OUTAGE.as_millis()).unwrap(), Ordering::Relaxed);
     let gateway = Time::<3>::start(&kafka, with_spool(folder.path()));
     gateway.wait_for(BACKLOG, |bytes| bytes == 0);
@@ -213,7 +214,7 @@ fn a_restart_lets_expire_what_the_wall_clock_says_is_too_old() {
 fn a_restart_lets_nothing_expire_while_the_clock_is_not_sure() {
     let folder = tempfile::tempdir().unwrap();
     let kafka = kafka();
-    left_behind::<4>(&kafka, folder.path());
+    left_behind::<4>(&kafka, folder.path(), Some(INTERVAL_S));
     WALL_AHEAD_MS[4].store(i64::try_from(OUTAGE.as_millis()).unwrap(), Ordering::Relaxed);
     IS_SURE[4].store(false, Ordering::Relaxed);
     let gateway = Time::<4>::start(&kafka, with_spool(folder.path()));
@@ -258,4 +259,27 @@ fn what_comes_before_the_box_knows_the_time_is_sent_with_the_time_of_its_sending
     assert!((0..3_600_000).contains(&own), "{own}");
     assert_eq!((sure.header("tg-clock"), sure.header("tg-time")), (None, None));
     assert_eq!(page()["clock"], "synchronised");
+}
+
+#[test]
+fn an_outage_longer_than_the_retention_of_a_topic_is_said_before_it_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let kafka = kafka();
+    left_behind::<6>(&kafka, folder.path(), None);
+    kafka.broker_down(1).unwrap();
+    let kept = folder.path().join("partitions.json");
+    // What the mock cluster cannot say.
+    let said = std::fs::read_to_string(&kept).unwrap();
+    let retention = "\"replicated\":false,\"retention_ms\":60000";
+    std::fs::write(&kept, said.replace("\"replicated\":false", retention)).unwrap();
+    let gateway = Time::<6>::start(&kafka, with_spool(folder.path()));
+    gateway.wait_for(PAST, |is| is == 0);
+    WALL_AHEAD_MS[6].store(i64::try_from(OUTAGE.as_millis()).unwrap(), Ordering::Relaxed);
+    gateway.wait_for(PAST, |is| is == 1);
+    let page: serde_json::Value = serde_json::from_str(&gateway.get("/v1/spool").1).unwrap();
+    let topic = &page["topics"][2];
+    assert_eq!((&topic["retention_s"], &topic["past_retention"]), (&60.into(), &true.into()));
+    kafka.broker_up(1).unwrap();
+    gateway.wait_for(BACKLOG, |bytes| bytes == 0);
+    gateway.wait_for(PAST, |is| is == 0);
 }
