@@ -137,12 +137,12 @@ impl Worker {
         counters.routes_behind.set(self.pipeline.routes.behind() as u64);
         counters.forgotten_buckets.set(self.devices.forgotten());
         counters.forgotten_sessions.set(self.sessions.forgotten());
-        self.date();
+        self.note_ages();
         self.measure(now);
     }
 
     /// Notes how old what waits on the disk is, per stream.
-    fn date(&self) {
+    fn note_ages(&self) {
         let mut oldest = vec![None; self.counters.streams.len()];
         for (stream, received) in self.pipeline.routes.received_behind() {
             let oldest: &mut Option<UnixMillis> = &mut oldest[stream.index()];

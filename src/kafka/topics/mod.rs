@@ -1,6 +1,7 @@
-//! Topics: made if they are missing, and described: how many partitions, and how many brokers have each record.
+//! Topics: made if they are missing, and described: how many partitions, how many brokers have each record, and how long it
+//! is kept.
 //!
-//! Owns no settings of a topic beyond partitions and replication: an existing topic is taken as it is, with the count it
+//! Sets nothing of a topic beyond partitions and replication: an existing topic is taken as it is, with the count it
 //! has, since partitions only grow and growing moves keys.
 
 mod settings;
