@@ -2,6 +2,7 @@
 
 mod draining;
 mod hostile;
+mod leaderless;
 mod spooled;
 mod support;
 
