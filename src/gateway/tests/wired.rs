@@ -3,6 +3,7 @@
 mod clocks;
 mod draining;
 mod hostile;
+mod leaderless;
 mod spooled;
 mod support;
 

@@ -91,6 +91,8 @@ pub(crate) struct Reader<D: Disk> {
     open: Option<OpenSegment<D::File>>,
     progress: Progress,
     sweep: Option<Sweep<D>>,
+    /// Whoever rings the reader does not make it try again sooner.
+    no_front_before: Duration,
     no_sweep_before: Duration,
     /// Reads that failed one after the other: front, back.
     failed_reads: (u32, u32),
@@ -106,6 +108,7 @@ impl<D: Disk> Reader<D> {
             open: None,
             progress: Progress::default(),
             sweep: None,
+            no_front_before: Duration::ZERO,
             no_sweep_before: Duration::ZERO,
             failed_reads: (0, 0),
             no_lost_before: Duration::ZERO,
@@ -120,6 +123,7 @@ impl<D: Disk> Reader<D> {
             self.failed_reads.0 += self.counts_failure(now);
             // By its name, it is found on a disk that was mounted anew.
             self.open = None;
+            self.no_front_before = now + READ_RETRY;
             self.read_failed(now, &error)
         });
         let back = self.step_back(now, sink).unwrap_or_else(|error| {
@@ -156,7 +160,9 @@ impl<D: Disk> Reader<D> {
             self.progress.rewind(&self.base.lanes[self.lane.index()], route, after);
             // A sweep that has passed this place begins anew.
             self.sweep = None;
-            self.no_sweep_before = Duration::ZERO;
+            if self.failed_reads.1 == 0 {
+                self.no_sweep_before = Duration::ZERO;
+            }
         }
     }
 
@@ -170,6 +176,9 @@ impl<D: Disk> Reader<D> {
     }
 
     fn step_front(&mut self, now: Duration, sink: &mut dyn Sink) -> io::Result<Next> {
+        if now < self.no_front_before {
+            return Ok(Next::At(self.no_front_before));
+        }
         for _ in 0..STEP_RECORDS {
             self.open_front(sink)?;
             let Some(open) = &mut self.open else { return Ok(Next::Idle) };

@@ -260,6 +260,20 @@ fn a_segment_that_cannot_be_opened_is_tried_again_and_only_in_the_end_passed_ove
 }
 
 #[test]
+fn a_read_that_fails_is_not_tried_sooner_because_the_reader_is_rung() {
+    let mut rig = mixed(20);
+    rig.disk.faults(|faults| faults.failing_opens = READ_TRIES + 1);
+    for _ in 0..100 {
+        rig.read();
+    }
+    rig.disk.faults(|faults| faults.failing_opens = 0);
+    assert_eq!(lock(&rig.base.stats).failed_reads, 1);
+    rig.now += READ_RETRY;
+    rig.read();
+    assert_eq!(rig.taken_seqs(A), seqs(20));
+}
+
+#[test]
 fn nothing_is_passed_over_for_a_parked_route_because_a_segment_cannot_be_opened_for_a_moment() {
     let mut rig = mixed(20);
     rig.now = PATIENCE;

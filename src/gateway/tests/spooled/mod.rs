@@ -10,7 +10,7 @@ use tidegate_mqtt::Version::{V5, V311};
 use tidegate_mqtt::codec::PINGREQ;
 use tidegate_runtime::clock;
 
-use super::support::{Client, Gateway, Got, Kafka, PATIENCE, TOPIC, kafka, small_spool};
+use super::support::{Client, Gateway, Got, Kafka, PATIENCE, TOPIC, kafka, pretend_two_copies, small_spool};
 use super::{SILENCE, now};
 
 const STORED: &str = "tidegate_spool_stored_records_total";
@@ -207,11 +207,7 @@ fn without_kafka_what_an_earlier_run_found_decides_who_acknowledges() {
     let first = start(&kafka, folder.path(), |_| ());
     warmed_up(&first);
     drop(first);
-    let kept = folder.path().join("partitions.json");
-    // What the mock cluster cannot say: two copies of everything.
-    let said = std::fs::read_to_string(&kept).unwrap();
-    assert_eq!(said.matches("\"replicated\":false").count(), 3, "{said}");
-    std::fs::write(&kept, said.replace("\"replicated\":false", "\"replicated\":true")).unwrap();
+    pretend_two_copies(folder.path());
     kafka.broker_down(1).unwrap();
     let gateway = start(&kafka, folder.path(), |raw| raw.spool.ack = None);
     gateway.wait_for("tidegate_spool_acknowledgement_state{at=\"first\"}", |is| is == 1);

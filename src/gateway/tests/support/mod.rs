@@ -5,6 +5,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU16;
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 use std::thread::JoinHandle;
@@ -36,7 +37,12 @@ pub(crate) type Kafka = Rc<MockCluster<'static, DefaultProducerContext>>;
 
 /// Returns a mock cluster of one broker, with the topics of all classes.
 pub(crate) fn kafka() -> Kafka {
-    let kafka = MockCluster::new(1).unwrap();
+    kafka_of(1)
+}
+
+/// The same, of some brokers.
+pub(crate) fn kafka_of(brokers: i32) -> Kafka {
+    let kafka = MockCluster::new(brokers).unwrap();
     for class in CLASSES {
         kafka.create_topic(&format!("telemetry-{class}"), PARTITIONS, 1).unwrap();
     }
@@ -62,6 +68,15 @@ pub(crate) struct Clocks {
     pub(crate) clock: Clock,
     pub(crate) unix_clock: fn() -> UnixMillis,
     pub(crate) synchronisation: fn() -> Synchronisation,
+}
+
+/// Lets the last run of the gateway that this spool belongs to have found what the mock cluster cannot say: two copies of
+/// everything. A run that starts without Kafka goes by that.
+pub(crate) fn pretend_two_copies(dir: &Path) {
+    let kept = dir.join("partitions.json");
+    let said = std::fs::read_to_string(&kept).unwrap();
+    assert_eq!(said.matches("\"replicated\":false").count(), CLASSES.len(), "{said}");
+    std::fs::write(&kept, said.replace("\"replicated\":false", "\"replicated\":true")).unwrap();
 }
 
 pub(crate) struct Gateway {
@@ -222,13 +237,18 @@ impl Gateway {
 
 /// Returns the first `count` records of a topic.
 pub(crate) fn records(kafka: &Kafka, topic: &str, count: usize) -> Vec<Record> {
+    records_in(kafka, topic, 0..PARTITIONS, count)
+}
+
+/// Returns the first `count` records of some partitions.
+pub(crate) fn records_in(kafka: &Kafka, topic: &str, partitions: Range<i32>, count: usize) -> Vec<Record> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka.bootstrap_servers())
         .set("group.id", "reader")
         .create()
         .unwrap();
     let mut all = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
+    for partition in partitions {
         all.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
     }
     consumer.assign(&all).unwrap();
