@@ -100,6 +100,11 @@ impl Catalog {
         replayed
     }
 
+    /// Returns the routes with records that are done and not safe: those that [`Self::replay_from_safe`] may take back.
+    pub(crate) fn unsafe_routes(&self) -> Vec<RouteId> {
+        self.marks().filter(|(_, mark)| mark.safe < mark.done).map(|(route, _)| route).collect()
+    }
+
     pub(crate) fn set_replicated(&mut self, topic: TopicId, replicated: bool) {
         if replicated {
             self.replicated.insert(topic);
@@ -148,9 +153,11 @@ impl Catalog {
         for (route, span) in self.segments.values().flat_map(|segment| &segment.spans) {
             let done = self.mark(*route).done;
             if span.last > done {
-                let new = || Backlog { route: *route, done, last: Position::START, bytes: 0 };
+                let new = || Backlog { route: *route, done, last: Position::START, records: 0, bytes: 0 };
                 let backlog = waiting.entry(*route).or_insert_with(new);
                 backlog.last = span.last.max(backlog.last);
+                let (acknowledged, others) = span.records_after(done);
+                backlog.records += acknowledged + others;
                 backlog.bytes += span.bytes_after(done);
             }
         }
