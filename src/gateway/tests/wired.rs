@@ -2,6 +2,7 @@
 
 mod draining;
 mod hostile;
+mod left_over;
 mod spooled;
 mod support;
 
