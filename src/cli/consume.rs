@@ -11,6 +11,7 @@ use tidegate_runtime::{clock, shutdown};
 use tokio::time::MissedTickBehavior;
 
 use crate::exit::Usage;
+use crate::value;
 
 /// Time between two reports to the controller.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -33,13 +34,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
     /// Sleep this long for each record, e.g. 5ms.
-    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "burn")]
+    #[arg(long, value_name = "TIME", value_parser = value::duration, conflicts_with = "burn")]
     work: Option<Duration>,
     /// Keep a processor busy this long for each record, e.g. 200us.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
     burn: Option<Duration>,
     /// Time between two commits of what was processed.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    #[arg(long, value_name = "TIME", value_parser = value::duration, default_value = "5s")]
     commit_interval: Duration,
     /// Controller to report busy seconds to, http://HOST:PORT.
     #[arg(long, value_name = "URL", requires = "key_file")]
@@ -48,23 +49,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Another setting of librdkafka's consumer, e.g. session.timeout.ms=30000; may be given more than once.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = value::setting)]
     overrides: Vec<(String, String)>,
     /// Leave the group when standard input ends: with its pipe held open, a parent that dies takes its consumers along.
     #[arg(long)]
     stop_on_stdin_eof: bool,
-}
-
-/// Reads a duration such as `5ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    text.parse::<humantime::Duration>()
-        .map(Into::into)
-        .map_err(|error| format!("{error}; allowed is a number with ns, us, ms, s, m"))
-}
-
-fn setting(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("allowed is KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Consumes until SIGTERM or SIGINT, then commits and leaves the group.

@@ -1,7 +1,7 @@
 //! `tidegate gateway`: the MQTT gateway as a process.
 
 use tidegate_gateway::config::{RawSettings, Settings};
-use tidegate_gateway::{Resources, Stats};
+use tidegate_gateway::{Door, Resources, Stats};
 use tidegate_runtime::clock;
 use tidegate_runtime::metrics::Registry;
 
@@ -14,7 +14,7 @@ use crate::{settings, stop};
 pub(crate) fn run(args: &settings::Args) -> anyhow::Result<()> {
     let Some((loaded, settings)) = settings::load::<RawSettings, Settings>(args)? else { return Ok(()) };
     let resources = Resources {
-        listener: settings::bind(&loaded, "listen", settings.listen)?,
+        door: Door::Open(settings::bind(&loaded, "listen", settings.listen)?),
         admin: settings.admin_listen.map(|at| settings::bind(&loaded, "admin_listen", at)).transpose()?,
         settings,
         registry: Registry::new(),

@@ -14,6 +14,7 @@ mod simulate;
 mod spool;
 mod stop;
 mod up;
+mod value;
 
 use std::process::ExitCode;
 
@@ -43,7 +44,7 @@ enum Command {
     Check(check::Args),
     /// Prints the definition of the Kubernetes object `IngestScaler`, for `kubectl apply -f -`.
     Crd,
-    /// Looks at a spool on the disk: inspect, verify, export.
+    /// Looks at a spool on the disk: inspect, verify, export; or empties one that its gateway has left.
     Spool(spool::Args),
     /// Rehearses the scaling rule on a trace, beside KEDA and the HPA; or replays what a controller recorded.
     Simulate(simulate::Args),

@@ -15,6 +15,7 @@ pub mod config;
 mod emptying;
 mod error;
 mod hold;
+mod left_over;
 mod message;
 mod metrics;
 mod reason;
@@ -33,6 +34,7 @@ mod wheel;
 mod worker;
 
 pub use error::Error;
+pub use left_over::{LeftOver, Remains, Wish};
 pub use metrics::Metrics;
-pub use run::{Resources, Summary, run};
+pub use run::{Door, Resources, Summary, run};
 pub use stats::{Figures, Stats};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use socket2::{SockRef, TcpKeepalive};
+use tidegate_core::admission::ClassId;
 use tidegate_core::time::{Clock, UnixMillis};
 use tidegate_kafka::delivery::{self, Delivery, Port, Wake};
 use tidegate_runtime::admin::{self, Readiness};
@@ -44,8 +45,8 @@ const SPOOL_END: Duration = Duration::from_secs(5);
 pub struct Resources {
     /// Checked settings.
     pub settings: Settings,
-    /// Where devices connect, bound by the caller.
-    pub listener: TcpListener,
+    /// Whether devices come in.
+    pub door: Door,
     /// Where the admin HTTP listens, bound by the caller; none: no admin HTTP.
     pub admin: Option<TcpListener>,
     /// Where the metrics go.
@@ -60,6 +61,21 @@ pub struct Resources {
     pub synchronisation: fn() -> Synchronisation,
 }
 
+/// Whether devices come in.
+#[derive(Debug)]
+pub enum Door {
+    /// They connect here, bound by the caller.
+    Open(TcpListener),
+    /// Nobody does: Kafka gets what an earlier run has left in the spool, and then the gateway ends. Records of topics and
+    /// partitions that Kafka does not have stay.
+    Closed {
+        /// Only the log of this class; none: all of them.
+        only: Option<ClassId>,
+        /// How long Kafka may take nothing before what is left stays; none: for ever.
+        wait: Option<Duration>,
+    },
+}
+
 /// What a gateway did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -67,6 +83,10 @@ pub struct Summary {
     pub figures: Figures,
     /// Records that neither Kafka nor the disk had confirmed at the deadline: not acknowledged, though Kafka may have them.
     pub unconfirmed: u64,
+    /// Records that Kafka has, proven.
+    pub delivered: u64,
+    /// Places of the spool that could not be read: what stood there has not gone to Kafka.
+    pub damaged: u64,
 }
 
 /// Runs a gateway until `shutdown`, then stops taking in, waits within `settings.drain` for Kafka's reports, lets out
@@ -88,14 +108,14 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
         let routes = if with_spool { view.router() } else { axum::Router::new() };
         serve_admin(listener, &resources.registry, &readiness, routes, &late, &mut watched)?;
     }
-    prepare_listener(&resources.listener)?;
-    let settings = resources.settings;
+    let (settings, door) = (resources.settings, resources.door);
+    let listener = door.listener()?;
     let stop = shutdown.child_token();
-    let opened = match &settings.spool {
+    let mut opened = match &settings.spool {
         Some(spool) => Some(open_spool(spool, &settings, (resources.unix_clock)(), &readiness).await?),
         None => None,
     };
-    let Some(topics) = learn(&settings, opened.as_ref(), &readiness, &stop).await else {
+    let Some(topics) = learn(&settings, &door, opened.as_mut(), &readiness, &stop).await else {
         return Ok(Summary::default());
     };
     let workers = workers(&settings);
@@ -140,7 +160,7 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
         clock: resources.clock,
         unix_clock: resources.unix_clock,
         wall: Wall::new(settings.clock_trust, resources.synchronisation),
-        emptying: Emptying::default(),
+        emptying: door.emptying(),
         stop: stop.clone(),
         failure: Mutex::new(None),
     });
@@ -149,24 +169,59 @@ pub async fn run(resources: Resources, shutdown: CancellationToken) -> Result<Su
     resources.stats.begin(&counters);
     view.begin(&shared, &counters);
     metrics.begin(Source { shared: Arc::clone(&shared), workers: counters.clone() });
-    let seeds = seeds(&shared, &counters, &resources.listener, (ports, bells, inboxes, resumed))?;
-    drop(resources.listener);
+    let seeds = seeds(&shared, &counters, listener, (ports, bells, inboxes, resumed))?;
+    let is_open = listener.is_some();
+    // The workers have theirs, and the door closes with the last of these.
+    drop(door);
     if let Some(reporter) = reporter {
         let reporting = reporter::report(reporter, settings.name, run, Arc::clone(&shared), counters.clone());
         watched.spawn(named(reporting, "the reporter"));
     }
-    watched.spawn(named(emptying::watch(Arc::clone(&shared), readiness.clone()), "the watch on the drain"));
-    watched.spawn(named(silence::watch(Arc::clone(&shared), readiness.clone()), "the watch on kafka"));
-    watched.spawn(named(retention::watch(Arc::clone(&shared), counters.clone()), "the watch on retention"));
-    watched.spawn(named(wall::watch(Arc::clone(&shared)), "the watch on the clock"));
-    readiness.set("listener", Ok(()));
-    tracing::info!(listen = %settings.listen, workers, max_connections, "gateway takes connections");
+    watch(&mut watched, &shared, &readiness, counters);
+    if is_open {
+        readiness.set("listener", Ok(()));
+        tracing::info!(listen = %settings.listen, workers, max_connections, "gateway takes connections");
+    }
     let unconfirmed = work(seeds, &shared, &mut watched, &readiness).await;
-    end(store, Arc::clone(&delivery)).await;
+    end(store.clone(), Arc::clone(&delivery)).await;
     let unconfirmed = unconfirmed?;
     let figures = resources.stats.figures();
-    tracing::info!(?figures, unconfirmed, "gateway stopped");
-    Ok(Summary { figures, unconfirmed })
+    let delivered = delivery.stats((resources.clock)()).delivered;
+    let damaged = store.map_or(0, |store| store.damaged());
+    if is_open {
+        tracing::info!(?figures, unconfirmed, "gateway stopped");
+    }
+    Ok(Summary { figures, unconfirmed, delivered, damaged })
+}
+
+/// Begins what goes on beside the workers.
+fn watch(
+    watched: &mut JoinSet<&'static str>,
+    shared: &Arc<Shared>,
+    readiness: &Readiness,
+    counters: Vec<Arc<Counters>>,
+) {
+    let draining = emptying::watch(Arc::clone(shared), readiness.clone(), counters.clone());
+    watched.spawn(named(draining, "the watch on the drain"));
+    watched.spawn(named(silence::watch(Arc::clone(shared), readiness.clone()), "the watch on kafka"));
+    watched.spawn(named(retention::watch(Arc::clone(shared), counters), "the watch on retention"));
+    watched.spawn(named(wall::watch(Arc::clone(shared)), "the watch on the clock"));
+}
+
+impl Door {
+    /// Returns where devices connect, if they do.
+    fn listener(&self) -> Result<Option<&TcpListener>, Error> {
+        let Self::Open(listener) = self else { return Ok(None) };
+        prepare_listener(listener)?;
+        Ok(Some(listener))
+    }
+
+    fn emptying(&self) -> Emptying {
+        match self {
+            Self::Open(_) => Emptying::default(),
+            Self::Closed { wait, .. } => Emptying::of_left_over(*wait),
+        }
+    }
 }
 
 fn workers(settings: &Settings) -> usize {
@@ -206,12 +261,12 @@ type Kits = (Vec<Port>, Vec<Bell>, Vec<mpsc::Receiver<Arrival>>, Vec<Vec<Resumed
 fn seeds(
     shared: &Arc<Shared>,
     counters: &[Arc<Counters>],
-    listener: &TcpListener,
+    listener: Option<&TcpListener>,
     (ports, bells, inboxes, resumed): Kits,
 ) -> Result<Vec<Seed>, Error> {
     let kits = ports.into_iter().zip(bells).zip(inboxes).zip(counters).zip(resumed).enumerate();
     kits.map(|(index, ((((port, bell), inbox), counters), resumed))| {
-        let listener = listener.try_clone().map_err(Error::system("listener"))?;
+        let listener = listener.map(TcpListener::try_clone).transpose().map_err(Error::system("listener"))?;
         let (shared, counters) = (Arc::clone(shared), Arc::clone(counters));
         Ok(Seed { index, shared, counters, port, bell, inbox, listener, resumed })
     })
@@ -258,7 +313,9 @@ async fn work(
             }
             () = shared.stop.cancelled(), if !stopping => {
                 stopping = true;
-                readiness.set("listener", Err("stopping".to_owned()));
+                if !shared.emptying.is_asked() {
+                    readiness.set("listener", Err("stopping".to_owned()));
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Owns what happens once, between the settings and the first message. With a spool, also the topics that only an
 //! earlier run's settings knew and that the log still has records for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tidegate_kafka::delivery::{Delivery, LaneId};
@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::config::Settings;
+use crate::emptying::Wait;
 use crate::route::{Destination, Router, Rule, StreamId};
+use crate::run::Door;
 use crate::spool::{self, InLog, Opened, Topic};
 
 /// How long a gateway that knows the topics of its last run waits for Kafka to tell them.
@@ -21,9 +23,27 @@ const KAFKA_PATIENCE: Duration = Duration::from_secs(3);
 /// Waits between two attempts to learn the topics from Kafka, doubling from the first to the last.
 const KAFKA_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Asks Kafka what each topic is like, until it answers; `None` if the gateway is to stop before. With a spool that knows
-/// them from an earlier run, a Kafka that is away is not waited for.
+/// Asks Kafka what the topics of a run are like, until it answers; `None` if the gateway is to stop before.
 pub(crate) async fn learn(
+    settings: &Settings,
+    door: &Door,
+    opened: Option<&mut Opened>,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> Option<BTreeMap<String, Topic>> {
+    match *door {
+        Door::Open(_) => learn_of_settings(settings, opened.as_deref(), readiness, stop).await,
+        Door::Closed { only, wait } => {
+            let opened = opened?;
+            opened.only(only);
+            learn_of_log(settings, opened, wait, readiness, stop).await
+        }
+    }
+}
+
+/// Asks what each topic of the settings is like. With a spool that knows them from an earlier run, a Kafka that is away is not
+/// waited for.
+async fn learn_of_settings(
     settings: &Settings,
     opened: Option<&Opened>,
     readiness: &Readiness,
@@ -49,6 +69,60 @@ pub(crate) async fn learn(
         opened.keep(&topics);
     }
     Some(topics)
+}
+
+/// Asks what became of the topics that the log has records for, and leaves out what Kafka does not have. Waits for an answer
+/// as long as `wait` says.
+async fn learn_of_log(
+    settings: &Settings,
+    opened: &mut Opened,
+    wait: Wait,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> Option<BTreeMap<String, Topic>> {
+    let names: BTreeSet<String> = opened.in_log().into_iter().map(|in_log| in_log.topic).collect();
+    if !names.is_empty() {
+        readiness.set("kafka", Err("it is asked for the topics".to_owned()));
+    }
+    let has = tokio::select! {
+        () = stop.cancelled() => return None,
+        has = ask_of_each(settings, names, readiness) => has,
+        () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
+            tracing::warn!("kafka does not answer: all stays in the spool");
+            return None;
+        }
+    };
+    readiness.set("kafka", Ok(()));
+    opened.leave_out(&has);
+    let topics = spool::partitions::decide(Some(&has), &opened.kept, |_| true);
+    opened.keep(&topics);
+    Some(topics)
+}
+
+/// Asks until Kafka has said of each topic what it is like, or that it does not give it.
+async fn ask_of_each(
+    settings: &Settings,
+    mut names: BTreeSet<String>,
+    readiness: &Readiness,
+) -> BTreeMap<String, Topic> {
+    let mut wait = KAFKA_RETRY.0;
+    while !names.is_empty() {
+        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        match topics::describe(&settings.kafka.bootstrap_servers, &wanted).await {
+            Ok(found) => return found.into_iter().map(|(name, topic)| (name, topic.into())).collect(),
+            Err(error) => {
+                if let topics::Error::Missing { topic } | topics::Error::Refused { topic, .. } = &error {
+                    tracing::error!(%error, "kafka does not give a topic");
+                    names.remove(topic);
+                    continue;
+                }
+                readiness.set("kafka", Err(error.to_string()));
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(KAFKA_RETRY.1);
+    }
+    BTreeMap::new()
 }
 
 /// Asks until there is an answer.

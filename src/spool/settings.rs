@@ -13,7 +13,7 @@ const MIB: u64 = 1024 * 1024;
 const RECORDS_PER_SEGMENT_MIN: u64 = 4;
 /// Lanes a spool may have; a class is a lane, and one more holds dead letters.
 const MAX_LANES: usize = 32;
-/// Longest name of a lane: it is a folder and a metric label.
+/// Longest name of a lane, which is a folder and a metric label, and of a gateway, which is in each of its records.
 const MAX_NAME_BYTES: usize = 64;
 /// Name of the lane for records that Kafka refuses for good.
 pub const DEAD_LETTER: &str = "dead-letter";
@@ -22,6 +22,9 @@ pub const DEAD_LETTER: &str = "dead-letter";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawSettings {
+    /// Name of the gateway, the half of header `tg-gw` that the spool does not decide: kept with the spool for whoever finds
+    /// it. Empty: what is kept already stays.
+    pub name: String,
     /// Lanes, the most important first: it is committed first.
     pub lanes: Vec<RawLane>,
     /// Size of a segment, set aside at once. 1 MiB to 64 MiB.
@@ -75,6 +78,7 @@ pub enum RawPolicy {
 impl Default for RawSettings {
     fn default() -> Self {
         Self {
+            name: String::new(),
             lanes: Vec::new(),
             segment_bytes: 64 * MIB,
             pool_bytes: 32 * MIB,
@@ -101,6 +105,7 @@ pub struct WrongSetting {
 /// Checked settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    pub(crate) name: Option<String>,
     pub(crate) lanes: Vec<LaneSettings>,
     pub(crate) segment_bytes: u64,
     pub(crate) pool_bytes: u64,
@@ -166,7 +171,11 @@ impl TryFrom<RawSettings> for Settings {
             full: RawPolicy::Block,
             allow_acked_loss: false,
         };
+        if raw.name.len() > MAX_NAME_BYTES {
+            return wrong("name", &raw.name, format!("at most {MAX_NAME_BYTES} bytes"));
+        }
         let mut settings = Self {
+            name: Some(raw.name).filter(|name| !name.is_empty()),
             lanes: Vec::new(),
             segment_bytes: raw.segment_bytes,
             pool_bytes: raw.pool_bytes,
@@ -229,7 +238,8 @@ mod tests {
     #[test]
     fn the_first_wrong_setting_is_named() {
         type Change = fn(&mut RawSettings);
-        let table: [(&str, Change); 8] = [
+        let table: [(&str, Change); 9] = [
+            ("name", |raw| raw.name = "n".repeat(65)),
             ("segment_bytes", |raw| raw.segment_bytes = MIB - 1),
             ("max_record_bytes", |raw| raw.max_record_bytes = 17 * MIB),
             ("pool_bytes", |raw| raw.pool_bytes = 10),

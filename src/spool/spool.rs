@@ -61,7 +61,9 @@ pub struct Backlog {
     pub done: Position,
     /// The last record in the log.
     pub last: Position,
-    /// About how many bytes lie between.
+    /// About how many records lie between; never said to be fewer than they are.
+    pub records: u64,
+    /// About how many bytes.
     pub bytes: u64,
 }
 
@@ -90,11 +92,11 @@ impl<D: Disk> Open<D> {
         self.opened.base.lanes[lane.index()].catalog().backlog()
     }
 
-    /// Returns the routes of a lane with records that wait, or that may have to be sent again: see
+    /// Returns the routes of a lane of which Kafka has records that are not known to be safe: see
     /// [`Spool::replay_from_safe`].
     #[must_use]
-    pub fn unsafe_backlog(&self, lane: LaneId) -> Vec<Backlog> {
-        self.opened.base.lanes[lane.index()].catalog().unsafe_backlog()
+    pub fn unsafe_routes(&self, lane: LaneId) -> Vec<RouteId> {
+        self.opened.base.lanes[lane.index()].catalog().unsafe_routes()
     }
 
     /// Sets the threads to work. `settled` is called by the writer whenever [`Spool::settled`] of a lane and shard has

@@ -4,6 +4,7 @@ mod copies;
 mod drain;
 mod false_success;
 mod frozen_kafka;
+mod left_over;
 mod no_brokers;
 mod refused_time;
 

@@ -15,6 +15,8 @@ use tidegate_spool::{
 const PATIENCE: Duration = Duration::from_secs(30);
 /// `EX_SOFTWARE`.
 const SOFTWARE: i32 = 70;
+/// `EX_USAGE`.
+const USAGE: i32 = 64;
 
 #[derive(Debug)]
 struct Reading(u64);
@@ -119,4 +121,63 @@ fn damage_and_a_folder_without_a_spool_are_failures() {
     std::fs::write(&segment, bytes).expect("the segment");
     let damaged = spool(&["verify"], folder.path());
     assert_eq!(damaged.status.code(), Some(SOFTWARE), "{damaged:?}");
+}
+
+/// Exports to a Kafka that is not there.
+fn to_kafka(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = spool(&[&["export", "--to-kafka", "127.0.0.1:1"], args].concat(), folder);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn an_export_to_kafka_names_the_option_that_is_wrong() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    leave_records(folder.path());
+    for (args, words) in [
+        (&["--wait", "soon"][..], &["--wait", "soon", "allowed is"][..]),
+        (&["--set", "linger"], &["--set", "linger", "KEY=VALUE"]),
+        (&["--done"], &["--to-kafka", "--done", "cannot be used"]),
+        (&["--output", "x"], &["--to-kafka", "--output", "cannot be used"]),
+        (&[], &["--name (nothing)", "allowed is the `name` of the gateway's settings"]),
+        (&["--name", "a b"], &["--name a b", "letters, digits"]),
+        (&["--name", "a", "--lane", "alarm"], &["--lane alarm", "one of sensor"]),
+        (&["--name", "a", "--lane", "dead-letter"], &["--lane dead-letter", "one of sensor"]),
+        (&["--name", "a", "--set", "acks=1"], &["--set", "acks", "1: allowed is all"]),
+    ] {
+        let (code, _, said) = to_kafka(folder.path(), args);
+        assert_eq!(code, Some(USAGE), "{args:?}: {said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{args:?}: {said}");
+    }
+    let wrong = spool(&["export", "--to-kafka", "kafka"], folder.path());
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    assert!(wrong.status.code() == Some(USAGE) && said.contains("HOST:PORT"), "{said}");
+    let alone = spool(&["export", "--wait", "1s"], folder.path());
+    assert_eq!(alone.status.code(), Some(USAGE), "{alone:?}");
+}
+
+#[test]
+fn an_export_to_kafka_that_gets_nowhere_fails_and_leaves_everything() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let (code, _, said) = to_kafka(folder.path(), &[]);
+    assert!(code == Some(SOFTWARE) && said.contains("no spool in this folder"), "{said}");
+    assert!(!folder.path().join("lock").exists(), "a folder without a spool is left alone");
+    leave_records(folder.path());
+    let (code, out, said) = to_kafka(folder.path(), &["--name", "gateway-7", "--wait", "100ms"]);
+    assert_eq!(code, Some(SOFTWARE), "{said}");
+    assert!(said.contains("kafka does not answer") && said.contains("3 records are left"), "{said}");
+    let left = "left: lane sensor, topic readings, partition 2: about 3 records";
+    assert_eq!(out, format!("sent 0, left 3, dead letters 0\n{left}\n"));
+    // The name has been kept, so nobody need say it again; another would be wrong.
+    let (code, _, said) = to_kafka(folder.path(), &["--name", "gateway-8", "--wait", "100ms"]);
+    assert!(code == Some(USAGE) && said.contains("gateway-7, as the spool says"), "{said}");
+    let open = RealDisk::open(folder.path()).expect("nobody has it");
+    let (code, _, said) = to_kafka(folder.path(), &["--wait", "100ms"]);
+    assert!(code == Some(SOFTWARE) && said.contains("open in another process"), "{said}");
+    drop(open);
+    assert_eq!(said_lines(&spool(&["export"], folder.path())), 3);
+}
+
+fn said_lines(output: &Output) -> usize {
+    said(output).lines().count()
 }

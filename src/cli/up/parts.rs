@@ -14,7 +14,7 @@ use tidegate_controller::config::RawProcesses;
 use tidegate_controller::{GroupSettings, View};
 use tidegate_core::scaling::Policy;
 use tidegate_gateway::config as gateway;
-use tidegate_gateway::{Resources, Stats};
+use tidegate_gateway::{Door, Resources, Stats};
 use tidegate_kafka::consumer::WORK_MAX;
 use tidegate_runtime::clock;
 use tidegate_runtime::metrics::Registry;
@@ -123,7 +123,7 @@ impl Parts {
         let gateway_stats = Stats::default();
         let resources = Resources {
             settings,
-            listener,
+            door: Door::Open(listener),
             admin: None,
             registry,
             stats: gateway_stats.clone(),

@@ -52,7 +52,7 @@ impl TryFrom<RawSettings> for Settings {
         let limits = &raw.limits;
         let bytes = 1 << 20..=1 << 30;
         let queue_bytes = or("limits.queue_bytes", limits.queue_bytes, DEFAULT_QUEUE_BYTES, bytes.clone())?;
-        let spool = super::spool::spool(raw.spool, &raw.classes, &classes, queue_bytes.into())?;
+        let spool = super::spool::spool(&name, raw.spool, &raw.classes, &classes, queue_bytes.into())?;
         let connect_time = Duration::from_millis(100)..=Duration::from_mins(5);
         let settings = Self {
             name,
@@ -87,14 +87,19 @@ impl TryFrom<RawSettings> for Settings {
             drain: time("drain", raw.drain, DEFAULT_DRAIN, Duration::ZERO..=Duration::from_mins(5))?,
             spool,
         };
-        match kafka_settings(&settings, 1).check() {
-            Ok(()) => Ok(settings),
-            Err(delivery::Error::Setting(wrong)) => {
-                Err(Problem::new(format!("kafka.overrides.\"{}\"", wrong.key), wrong.value, wrong.allowed))
-            }
-            Err(other) => Err(Problem::new("kafka.overrides", "(all)", other.to_string())),
-        }
+        check_kafka(&settings)?;
+        Ok(settings)
     }
+}
+
+/// Checks what delivery is told.
+pub(super) fn check_kafka(settings: &Settings) -> Result<(), Problem> {
+    kafka_settings(settings, 1).check().map_err(|error| match error {
+        delivery::Error::Setting(wrong) => {
+            Problem::new(format!("kafka.overrides.\"{}\"", wrong.key), wrong.value, wrong.allowed)
+        }
+        other => Problem::new("kafka.overrides", "(all)", other.to_string()),
+    })
 }
 
 fn within(key: &str, value: i64, range: RangeInclusive<u32>) -> Result<u32, Problem> {
@@ -123,7 +128,7 @@ fn address(key: &str, value: &str) -> Result<SocketAddr, Problem> {
     value.parse().map_err(|_| Problem::new(key, value, "address:port, such as 127.0.0.1:1883 or [::1]:1883"))
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 

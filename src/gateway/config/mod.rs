@@ -2,6 +2,7 @@
 //! ([`Settings`]). Owns defaults and ranges; reading files is `tidegate_runtime`'s.
 
 mod check;
+mod left_over;
 mod raw;
 mod spool;
 
@@ -14,6 +15,7 @@ use tidegate_core::admission::{ClassId, ClassTable};
 use tidegate_mqtt::Limits;
 use tidegate_mqtt::topic::Filter;
 
+pub(crate) use left_over::of_left_over;
 pub use raw::{RawClass, RawClock, RawKafka, RawLimits, RawMqtt, RawReport, RawRoute, RawSettings, RawSpool};
 pub use spool::{
     AckAt, DEFAULT_DEAD_LETTER_BYTES, DEFAULT_FREE_FLOOR_BYTES, DEFAULT_SEGMENT_BYTES, DEFAULT_SPOOL_BYTES,

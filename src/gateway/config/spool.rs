@@ -19,9 +19,9 @@ pub const DEFAULT_FREE_FLOOR_BYTES: u64 = 64 << 20;
 /// For records that Kafka refuses for good; few, or something is badly wrong.
 pub const DEFAULT_DEAD_LETTER_BYTES: u64 = 256 << 20;
 /// Largest record with key and headers, where a segment is not smaller than four of it.
-const MAX_RECORD_BYTES: u64 = 1 << 20;
+pub(super) const MAX_RECORD_BYTES: u64 = 1 << 20;
 /// 64 TiB: what is above is a slip of the keyboard.
-const MAX_BYTES: i64 = 1 << 46;
+pub(super) const MAX_BYTES: i64 = 1 << 46;
 /// A commit waits for its PUBACKs; ten seconds of waiting are a disk that is down.
 const MAX_COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -63,6 +63,7 @@ pub struct SpoolSettings {
 
 /// Returns the spool's settings; `None` without a folder. What is written is checked even then.
 pub(super) fn spool(
+    name: &str,
     raw: RawSpool,
     written: &BTreeMap<String, RawClass>,
     classes: &ClassTable,
@@ -86,6 +87,7 @@ pub(super) fn spool(
     let lanes =
         classes.iter().map(|(_, class)| lane(&class.name, written.get(&class.name).unwrap_or(&unwritten)));
     let log = tidegate_spool::RawSettings {
+        name: name.to_owned(),
         lanes: lanes.collect::<Result<_, _>>()?,
         segment_bytes,
         pool_bytes: queue_bytes,

@@ -7,6 +7,7 @@ mod copies;
 mod inlets;
 mod open;
 pub(crate) mod partitions;
+mod reach;
 pub(crate) mod retention;
 mod view;
 
@@ -18,13 +19,14 @@ use tidegate_core::admission::ClassId;
 use tidegate_core::time::Timestamp;
 use tidegate_runtime::clock;
 use tidegate_spool::disk::RealDisk;
-use tidegate_spool::{LaneId, Report, RouteId as LogRoute, Spool, TopicId};
+use tidegate_spool::{Backlog, LaneId, Report, RouteId as LogRoute, Spool, TopicId};
 
 use crate::config::AckAt;
 use crate::route::{Owned, RouteKey};
 pub(crate) use copies::Topic;
 pub(crate) use inlets::Inlets;
 pub(crate) use open::{InLog, Opened, Resumed};
+pub(crate) use reach::Reach;
 pub(crate) use view::{View, health_name};
 
 /// An open log at work.
@@ -42,6 +44,7 @@ pub(crate) struct Store {
     pub(crate) dead_letters: LaneId,
     /// The log's topics, by stream.
     topics: Vec<TopicId>,
+    reach: Reach,
 }
 
 impl Store {
@@ -53,6 +56,17 @@ impl Store {
     /// Returns the logs of the first `classes` classes: all but that of dead letters, which nobody sends on.
     pub(crate) fn lanes(classes: usize) -> impl Iterator<Item = LaneId> {
         (0u8..).map(LaneId).take(classes)
+    }
+
+    /// Returns the routes of a lane with records that wait and that this run brings to Kafka.
+    pub(crate) fn backlog(&self, lane: LaneId) -> impl Iterator<Item = Backlog> {
+        self.spool.backlog(lane).into_iter().filter(move |backlog| self.reach.has(lane, backlog.route))
+    }
+
+    /// Returns in how many places the log could not be read: what stood there has not gone to Kafka.
+    pub(crate) fn damaged(&self) -> u64 {
+        let hidden = self.report.findings.iter().filter(|finding| finding.hides_records());
+        self.spool.stats().holes + hidden.count() as u64
     }
 
     /// Returns the log's name of a route.

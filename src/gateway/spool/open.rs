@@ -1,16 +1,19 @@
 //! Opens the log, and makes of what it holds the routes that go on where the last run ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::Rng;
+use tidegate_core::admission::ClassId;
 use tidegate_core::time::UnixMillis;
 use tidegate_spool::disk::RealDisk;
-use tidegate_spool::{Boot, Finding, LaneId, Open, OpenError, Position, SHARDS, Who};
+use tidegate_spool::{
+    Backlog, Boot, Finding, LaneId, Open, OpenError, Position, RouteId as LogRoute, SHARDS, Who,
+};
 
 use super::copies::settle_ack;
 use super::inlets::Tap;
-use super::{Inlets, Store, Topic, log_clock, partitions};
+use super::{Inlets, Reach, Store, Topic, log_clock, partitions};
 use crate::Error;
 use crate::config::SpoolSettings;
 use crate::route::{RouteKey, StreamId};
@@ -31,6 +34,7 @@ pub(crate) struct Opened {
     kept_routing: Option<String>,
     /// How this run's settings route.
     routing: String,
+    reach: Reach,
 }
 
 /// A topic of one class that the log has records for.
@@ -63,7 +67,7 @@ impl Opened {
         let boot = Boot { random: rand::rng().random(), machine_boot: machine_boot(), now_unix_ms: now.0 };
         let partitions::Kept { topics: kept, routing: kept_routing } = partitions::load(&settings.dir);
         let open = tidegate_spool::open(disk, settings.log.clone(), &boot)?;
-        Ok(Self { open, settings, classes, kept, kept_routing, routing })
+        Ok(Self { open, settings, classes, kept, kept_routing, routing, reach: Reach::default() })
     }
 
     pub(crate) fn who(&self) -> Who {
@@ -74,26 +78,63 @@ impl Opened {
         self.settings.max_record_bytes
     }
 
-    /// Returns the topics that the log has records for which may have to be sent.
+    /// Brings only the log of this class to Kafka, if it is one.
+    pub(crate) fn only(&mut self, class: Option<ClassId>) {
+        self.reach.lane = class.map(Store::lane);
+    }
+
+    /// Leaves out what Kafka cannot take. `has`: the partitions of each topic that it has. Says what stays.
+    pub(crate) fn leave_out(&mut self, has: &BTreeMap<String, Topic>) {
+        let known = has.iter().filter_map(|(name, topic)| Some((self.open.topic(name)?, topic.partitions)));
+        let reach = Reach { partitions: Some(known.collect()), ..self.reach.clone() };
+        let mut stays = BTreeSet::new();
+        for (_, route) in self.routes().filter(|(lane, route)| !reach.has(*lane, *route)) {
+            stays.extend(self.open.topic_name(route.topic).map(|topic| (topic, route.partition)));
+        }
+        for (topic, partition) in stays {
+            let partitions = has.get(&*topic).map_or(0, |topic| topic.partitions);
+            tracing::error!(
+                %topic,
+                partition,
+                partitions,
+                "kafka does not have this partition: its records stay in the spool"
+            );
+        }
+        self.reach = reach;
+    }
+
+    /// Returns the routes of a lane with records that wait and that this run brings to Kafka.
+    fn backlog(&self, lane: LaneId) -> impl Iterator<Item = Backlog> {
+        self.open.backlog(lane).into_iter().filter(move |backlog| self.reach.has(lane, backlog.route))
+    }
+
+    /// Returns the routes that this run may have to bring to Kafka: those with records that wait and, after a boot of the
+    /// machine, those whose last records may be in Kafka no more.
+    fn routes(&self) -> impl Iterator<Item = (LaneId, LogRoute)> {
+        let waiting = Store::lanes(self.classes.into())
+            .flat_map(|lane| self.backlog(lane).map(move |backlog| (lane, backlog.route)));
+        waiting.chain(self.forgotten().into_iter().filter(|(lane, route)| self.reach.has(*lane, *route)))
+    }
+
+    /// Returns the routes, after a boot of the machine, of which a broker may have had records in memory only.
+    fn forgotten(&self) -> Vec<(LaneId, LogRoute)> {
+        if !self.open.report().findings.contains(&Finding::MachineRebooted) {
+            return Vec::new();
+        }
+        let routes = |lane| self.open.unsafe_routes(lane).into_iter().map(move |route| (lane, route));
+        Store::lanes(self.classes.into()).flat_map(routes).collect()
+    }
+
+    /// Returns the topics that the log has records for.
     pub(crate) fn in_log(&self) -> Vec<InLog> {
         let mut found: BTreeMap<(usize, String), u32> = BTreeMap::new();
-        for lane in (0..self.classes).map(LaneId) {
-            // What is replayed goes to its old partition, and so must be known of before it is decided how many there are.
-            let waiting =
-                if self.has_rebooted() { self.open.unsafe_backlog(lane) } else { self.open.backlog(lane) };
-            for backlog in waiting {
-                let Some(topic) = self.open.topic_name(backlog.route.topic) else { continue };
-                let partitions = found.entry((lane.index(), (*topic).to_owned())).or_default();
-                *partitions = (*partitions).max(backlog.route.partition + 1);
-            }
+        for (lane, route) in self.routes() {
+            let Some(topic) = self.open.topic_name(route.topic) else { continue };
+            let partitions = found.entry((lane.index(), (*topic).to_owned())).or_default();
+            *partitions = (*partitions).max(route.partition + 1);
         }
         let entries = found.into_iter();
         entries.map(|((class, topic), partitions)| InLog { class, topic, partitions }).collect()
-    }
-
-    /// Returns true if the machine was started again since the last run: a broker on it has lost what it had in memory only.
-    fn has_rebooted(&self) -> bool {
-        self.open.report().findings.contains(&Finding::MachineRebooted)
     }
 
     /// Returns true if the log has records that other settings have routed.
@@ -122,14 +163,17 @@ impl Opened {
         in_use: &[String],
         bells: &[Bell],
     ) -> Result<(Store, Vec<Vec<Resumed>>), Error> {
-        let lanes = || (0..self.classes).map(LaneId);
+        let lanes = || Store::lanes(self.classes.into());
         let number = |name: &String| self.open.topic(name).ok_or_else(|| Error::SpoolTopics(name.clone()));
         let topics = streams.iter().map(|(_, topic)| number(topic)).collect::<Result<Vec<_>, _>>()?;
-        let (report, has_rebooted) = (self.open.report().clone(), self.has_rebooted());
+        let (report, reach) = (self.open.report().clone(), self.reach.clone());
+        let forgotten: BTreeSet<_> = self.forgotten().into_iter().map(|(_, route)| route.topic).collect();
+        let forgotten: Vec<_> =
+            forgotten.into_iter().filter_map(|topic| Some((topic, self.open.topic_name(topic)?))).collect();
         let routed_otherwise = self.is_routed_otherwise();
         let inlets = Arc::new(Inlets::new(bells));
         for lane in lanes() {
-            for backlog in self.open.backlog(lane) {
+            for backlog in self.backlog(lane) {
                 inlets.open(lane, backlog.route, None, backlog.done);
             }
         }
@@ -142,27 +186,25 @@ impl Opened {
         for (topic, (_, name)) in topics.iter().zip(streams) {
             spool.set_replicated(*topic, is_replicated(&known, name));
         }
-        if has_rebooted {
-            // A broker without a second copy may have had in memory what it acknowledged a moment before. What there are
-            // copies of now may have been acknowledged when there were none.
-            let single = |(_, (_, name)): &(_, &(usize, String))| {
-                !is_replicated(&self.kept, name) || !is_replicated(&known, name)
-            };
-            for (topic, _) in topics.iter().zip(streams).filter(single) {
-                for (lane, route, position) in spool.replay_from_safe(*topic, None) {
-                    inlets.open(lane, route, None, position);
-                    spool.rewind(lane, route);
-                }
+        // A broker without a second copy may have had in memory what it acknowledged a moment before. What there are copies
+        // of now may have been acknowledged when there were none.
+        let single = |name: &str| !is_replicated(&self.kept, name) || !is_replicated(&known, name);
+        for (topic, _) in forgotten.iter().filter(|(_, name)| single(name)) {
+            let replayed = spool.replay_from_safe(*topic, None).into_iter();
+            for (lane, route, position) in replayed.filter(|(lane, route, _)| reach.has(*lane, *route)) {
+                inlets.open(lane, route, None, position);
+                spool.rewind(lane, route);
             }
         }
+        let ack = settle_ack(self.settings.ack, in_use, &known);
+        let dead_letters = self.settings.log.dead_letter();
+        let store =
+            Store { spool, inlets, ack, known, report, routed_otherwise, dead_letters, topics, reach };
         let mut resumed: Vec<Vec<Resumed>> = bells.iter().map(|_| Vec::new()).collect();
-        for (lane, backlog) in (0..self.classes)
-            .map(LaneId)
-            .flat_map(|lane| spool.backlog(lane).into_iter().map(move |b| (lane, b)))
-        {
+        for (lane, backlog) in lanes().flat_map(|lane| store.backlog(lane).map(move |b| (lane, b))) {
             let stream = streams
                 .iter()
-                .zip(&topics)
+                .zip(&store.topics)
                 .position(|((class, _), topic)| *class == lane.index() && *topic == backlog.route.topic);
             // Each topic of the log is a stream: see `InLog`.
             let Some(stream) = stream.and_then(|index| u16::try_from(index).ok()) else { continue };
@@ -174,9 +216,7 @@ impl Opened {
                 last: backlog.last,
             });
         }
-        let ack = settle_ack(self.settings.ack, in_use, &known);
-        let dead_letters = self.settings.log.dead_letter();
-        Ok((Store { spool, inlets, ack, known, report, routed_otherwise, dead_letters, topics }, resumed))
+        Ok((store, resumed))
     }
 }
 

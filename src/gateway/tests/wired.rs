@@ -4,6 +4,7 @@ mod clocks;
 mod draining;
 mod hostile;
 mod leaderless;
+mod left_over;
 mod spooled;
 mod support;
 

@@ -25,8 +25,9 @@ const READ_BYTES: usize = 2048;
 /// Pause after the system refused to accept, usually for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts until the gateway stops, or is to drain.
-pub(super) async fn accept(worker: Shelf, listener: TcpListener) {
+/// Accepts until the gateway stops, or is to drain; without a listener there is nobody to accept.
+pub(super) async fn accept(worker: Shelf, listener: Option<TcpListener>) {
+    let Some(listener) = listener else { return };
     let (shared, counters) = {
         let worker = worker.borrow();
         (Arc::clone(&worker.shared), Arc::clone(&worker.counters))

@@ -27,7 +27,8 @@ pub(crate) struct Seed {
     pub(crate) inbox: mpsc::Receiver<Arrival>,
     /// The same listening socket as every worker's: whoever is idle takes the next connection, and a worker that is
     /// busy or stuck strands nobody in a queue of its own, as it would with `SO_REUSEPORT`.
-    pub(crate) listener: std::net::TcpListener,
+    /// None: nobody is let in.
+    pub(crate) listener: Option<std::net::TcpListener>,
     /// What an earlier run has left in the log for this worker's routes.
     pub(crate) resumed: Vec<Resumed>,
 }
@@ -67,7 +68,7 @@ fn run(seed: Seed) -> Result<GivenUp, Error> {
 
 async fn work(seed: Seed) -> Result<GivenUp, Error> {
     let Seed { index, shared, counters, port, bell, inbox, listener, resumed } = seed;
-    let listener = TcpListener::from_std(listener).map_err(Error::system("listening"))?;
+    let listener = listener.map(TcpListener::from_std).transpose().map_err(Error::system("listening"))?;
     let mut worker = Worker::new(index, &shared, &counters, port);
     worker.pipeline.resume(&resumed, (shared.clock)());
     let worker: Shelf = Rc::new(RefCell::new(worker));

@@ -39,7 +39,9 @@ fn a_broker_that_forgot_gets_again_what_is_not_safe() {
     catalog.done(ROUTE, at(5), 0);
     let other = RouteId { partition: 1, ..ROUTE };
     catalog.done(other, at(7), 0);
+    assert_eq!(catalog.unsafe_routes(), [ROUTE, other]);
     assert_eq!(catalog.replay_from_safe(ROUTE.topic, Some(0)), [(ROUTE, Position::START)]);
+    assert_eq!(catalog.unsafe_routes(), [other]);
     assert_eq!(catalog.mark(ROUTE).done, Position::START);
     assert_eq!(catalog.mark(other).done, at(7));
 }

@@ -122,6 +122,11 @@ impl Catalog {
         replayed
     }
 
+    /// Returns the routes with records that are done and not safe: those that [`Self::replay_from_safe`] may take back.
+    pub(crate) fn unsafe_routes(&self) -> Vec<RouteId> {
+        self.marks().filter(|(_, mark)| mark.safe < mark.done).map(|(route, _)| route).collect()
+    }
+
     pub(crate) fn set_replicated(&mut self, topic: TopicId, replicated: bool) {
         if replicated {
             self.replicated.insert(topic);
@@ -166,22 +171,15 @@ impl Catalog {
 
     /// Returns the routes with records that are not done.
     pub(crate) fn backlog(&self) -> Vec<Backlog> {
-        self.behind(|mark| mark.done)
-    }
-
-    /// Returns the routes with records that are not safe.
-    pub(crate) fn unsafe_backlog(&self) -> Vec<Backlog> {
-        self.behind(|mark| mark.safe)
-    }
-
-    fn behind(&self, until: impl Fn(Mark) -> Position) -> Vec<Backlog> {
         let mut waiting: BTreeMap<RouteId, Backlog> = BTreeMap::new();
         for (route, span) in self.segments.values().flat_map(|segment| &segment.spans) {
-            let done = until(self.mark(*route));
+            let done = self.mark(*route).done;
             if span.last > done {
-                let new = || Backlog { route: *route, done, last: Position::START, bytes: 0 };
+                let new = || Backlog { route: *route, done, last: Position::START, records: 0, bytes: 0 };
                 let backlog = waiting.entry(*route).or_insert_with(new);
                 backlog.last = span.last.max(backlog.last);
+                let (acknowledged, others) = span.records_after(done);
+                backlog.records += acknowledged + others;
                 backlog.bytes += span.bytes_after(done);
             }
         }

@@ -33,12 +33,18 @@ impl RealDisk {
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem && root.is_dir() => {}
             made => made?,
         }
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(root.join(LOCK));
-        let lock = match file {
-            Ok(file) => file,
-            Err(error) if cannot_write(&error) => return Ok(Self::look(root)),
-            Err(error) => return Err(error),
-        };
+        match Self::claim(root) {
+            Err(error) if cannot_write(&error) => Ok(Self::look(root)),
+            claimed => claimed,
+        }
+    }
+
+    /// Opens a folder that is there, for one process alone.
+    ///
+    /// # Errors
+    /// If another process has it open, or it cannot be written to.
+    pub fn claim(root: &Path) -> io::Result<Self> {
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { root: root.to_owned(), _lock: Some(Arc::new(lock)) }),
             Err(TryLockError::WouldBlock) => {

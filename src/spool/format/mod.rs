@@ -3,7 +3,7 @@
 //! A spool is a folder:
 //!
 //! ```text
-//! identity                 gateway id, last epoch, number of shards
+//! identity                 gateway id, last epoch, number of shards, gateway's name
 //! cursor                   per lane: live segments, done marks
 //! LANE/0000000000000001.seg    segments: header twice, frames, footer once sealed
 //! ```

@@ -11,6 +11,8 @@ use crate::recover::survey;
 /// A spool at a glance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inspection {
+    /// Name of its gateway; absent if no version that keeps it has had the spool open.
+    pub name: Option<String>,
     /// Identity that it was made with, in hexadecimal; absent if it is lost.
     pub gateway: Option<String>,
     /// Epoch of the latest boot.
@@ -49,6 +51,8 @@ pub struct RouteInspection {
     pub done: String,
     /// The last record.
     pub last: String,
+    /// About how many records wait.
+    pub waiting_records: u64,
     /// About how many bytes wait.
     pub waiting_bytes: u64,
 }
@@ -66,6 +70,7 @@ pub fn inspect<D: Disk>(disk: &D) -> io::Result<Inspection> {
             partition: backlog.route.partition,
             done: backlog.done.to_string(),
             last: backlog.last.to_string(),
+            waiting_records: backlog.records,
             waiting_bytes: backlog.bytes,
         });
         LaneInspection {
@@ -77,8 +82,9 @@ pub fn inspect<D: Disk>(disk: &D) -> io::Result<Inspection> {
         }
     });
     Ok(Inspection {
-        gateway: survey.identity.map(|identity| identity.gateway.to_string()),
-        epoch: survey.identity.map(|identity| identity.epoch),
+        gateway: survey.identity.as_ref().map(|identity| identity.gateway.to_string()),
+        epoch: survey.identity.as_ref().map(|identity| identity.epoch),
+        name: survey.identity.and_then(|identity| identity.name),
         lanes: lanes.collect(),
         findings: survey.findings.kept.iter().map(ToString::to_string).collect(),
     })

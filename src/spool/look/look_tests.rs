@@ -33,6 +33,7 @@ fn a_glance_shows_what_waits() {
     assert_eq!((lane.name.as_str(), lane.records, lane.routes.len()), ("sensor", 6, 2));
     let first = &lane.routes[0];
     assert_eq!((first.topic.as_str(), first.done.as_str(), first.last.as_str()), ("topic", "1.2", "1.3"));
+    assert_eq!(lane.routes.iter().map(|route| route.waiting_records).collect::<Vec<_>>(), [1, 3]);
     assert!(seen.findings.is_empty(), "{:?}", seen.findings);
 }
 

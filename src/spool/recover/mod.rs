@@ -54,12 +54,12 @@ pub(crate) struct Opened<D> {
 pub(crate) fn recover<D: Disk>(disk: D, settings: Settings, boot: &Boot) -> Result<Opened<D>, OpenError> {
     let names: Vec<String> = settings.lanes.iter().map(|lane| lane.name.clone()).collect();
     let mut survey = survey(&disk, &names)?;
-    if let Some(identity) = survey.identity
+    if let Some(identity) = &survey.identity
         && identity.shards != SHARDS
     {
         return Err(OpenError::Shards(identity.shards));
     }
-    let who = identify(&disk, &mut survey, boot);
+    let who = identify(&disk, &mut survey, settings.name.clone(), boot);
     for path in &survey.leftovers {
         // What cannot be removed now is found again by the next boot.
         let _ = disk.remove(path);
@@ -103,22 +103,23 @@ pub(crate) fn recover<D: Disk>(disk: D, settings: Settings, boot: &Boot) -> Resu
 }
 
 /// Decides who writes from now on, and writes it down.
-fn identify<D: Disk>(disk: &D, survey: &mut Survey, boot: &Boot) -> Who {
+fn identify<D: Disk>(disk: &D, survey: &mut Survey, name: Option<String>, boot: &Boot) -> Who {
     let segments = || survey.lanes.iter().flat_map(|lane| lane.catalog.segments.values());
     let holds_log = survey.cursor.is_some() || segments().next().is_some();
     let (random, _) = halves(boot.random);
-    let known = survey.identity.map(|identity| identity.gateway);
+    let known = survey.identity.as_ref().map(|identity| identity.gateway);
     let known = known.or(survey.cursor.as_ref().map(|cursor| cursor.gateway));
     let spool = known.unwrap_or(GatewayId(random));
     // Each of these may be lost or old; together they bound what was ever used.
     let epochs = segments().map(|segment| segment.epoch);
-    let epochs = epochs.chain(survey.identity.map(|identity| identity.epoch));
+    let epochs = epochs.chain(survey.identity.as_ref().map(|identity| identity.epoch));
     let epochs = epochs.chain(survey.cursor.as_ref().map(|cursor| cursor.epoch));
     let epoch = epochs.max().unwrap_or(0).saturating_add(1);
     if survey.identity.is_none() && holds_log {
         survey.findings.push(Finding::IdentityLost);
     }
-    match disk::replace(disk, "", IDENTITY, &Identity::new(spool, epoch).encode()) {
+    let name = name.or_else(|| survey.identity.as_ref()?.name.clone());
+    match disk::replace(disk, "", IDENTITY, &Identity::new(spool, epoch, name).encode()) {
         Ok(()) => Who { spool, run: spool, epoch, durable: true },
         Err(error) => {
             survey.findings.push(Finding::EpochNotWritten(error.to_string()));

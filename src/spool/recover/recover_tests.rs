@@ -77,6 +77,7 @@ fn a_flipped_bit_in_stored_records_costs_these_and_no_others() {
     let mut after = rig.killed();
     let holes = after.report.findings.iter().filter(|finding| finding.is_loss()).count();
     assert_eq!(holes, 2, "{:?}", after.report.findings);
+    assert!(!after.report.findings.iter().any(Finding::hides_records), "a reader counts them");
     assert_eq!(seqs(&after.read_all()), [1, 3, 5, 6]);
 }
 
@@ -137,6 +138,7 @@ fn an_unreadable_segment_is_left_alone_for_ever() {
             "{:?}",
             rig.report.findings
         );
+        assert!(rig.report.findings[0].hides_records());
         rig.append(A, 1, 100);
         rig.commit();
         rig.keep();
@@ -156,6 +158,7 @@ fn a_missing_segment_is_said_once_and_the_rest_is_read() {
     let mut after = rig.killed();
     let missing = Finding::MissingSegment { lane: "sensor".to_owned(), segment: second.id };
     assert!(after.report.findings.contains(&missing), "{:?}", after.report.findings);
+    assert!(missing.hides_records());
     assert_eq!(after.read_all().len() as u64, records - second.records());
     after.keep();
     assert!(!after.killed().report.findings.contains(&missing));
@@ -201,6 +204,7 @@ fn a_segment_of_a_newer_format_waits_for_its_version() {
     let expected =
         Finding::ForeignSegment { lane: "sensor".to_owned(), segment: header.id, version: FORMAT + 1 };
     assert!(after.report.findings.contains(&expected), "{:?}", after.report.findings);
+    assert!(expected.hides_records());
     assert_eq!(seqs(&after.read_all()), [1, 2]);
     after.append(A, 1, 100);
     after.commit();
@@ -336,7 +340,7 @@ fn a_lost_identity_is_found_again_in_the_cursor_and_epochs_only_grow() {
 #[test]
 fn a_spool_of_another_number_of_shards_is_refused() {
     let disk = MemoryDisk::new(MIB);
-    disk.put(IDENTITY, &Identity { gateway: GatewayId([1; 16]), epoch: 1, shards: 32 }.encode());
+    disk.put(IDENTITY, &Identity { shards: 32, ..Identity::new(GatewayId([1; 16]), 1, None) }.encode());
     let boot = Boot { random: [0; 32], machine_boot: [0; 16], now_unix_ms: 0 };
     let refused = recover(disk, settings(RawPolicy::Block, false), &boot);
     assert!(matches!(refused, Err(OpenError::Shards(32))));
@@ -449,5 +453,19 @@ proptest! {
             Err(error) => prop_assert!(false, "{error}"),
         }
         let _ = Cursor::decode(&content);
+    }
+}
+
+#[test]
+fn a_spool_keeps_the_name_that_it_was_told_last() {
+    let disk = MemoryDisk::new(64 * MIB);
+    let told = |name: Option<&str>| {
+        let settings = Settings { name: name.map(str::to_owned), ..settings(RawPolicy::Block, false) };
+        Rig::open(disk.clone(), settings);
+        crate::look::inspect(&disk).unwrap().name
+    };
+    assert_eq!(told(None), None);
+    for (name, kept) in [(Some("a"), "a"), (None, "a"), (Some("b"), "b")] {
+        assert_eq!(told(name).as_deref(), Some(kept));
     }
 }

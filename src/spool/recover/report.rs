@@ -102,6 +102,19 @@ impl Finding {
         matches!(self, Self::Hole { .. } | Self::MissingSegment { .. } | Self::UnreadableSegment { .. })
     }
 
+    /// Returns whether the log may hold, or have held, records because of it that no reader gets. Not so a hole: whoever
+    /// reads comes by it.
+    #[must_use]
+    pub const fn hides_records(&self) -> bool {
+        matches!(
+            self,
+            Self::MissingSegment { .. }
+                | Self::UnreadableSegment { .. }
+                | Self::ForeignSegment { .. }
+                | Self::UnreadableLane { .. }
+        )
+    }
+
     /// Returns whether records that Kafka has may be sent again because of it.
     #[must_use]
     pub const fn is_repetition(&self) -> bool {

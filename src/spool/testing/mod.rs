@@ -58,6 +58,7 @@ impl Record for Owned {
 pub(crate) fn settings(full: RawPolicy, allow_acked_loss: bool) -> Settings {
     let lane = RawLane { name: "sensor".to_owned(), capacity_bytes: 16 * MIB, full, allow_acked_loss };
     let raw = RawSettings {
+        name: String::new(),
         lanes: vec![lane],
         segment_bytes: MIB,
         pool_bytes: 4 * MIB,

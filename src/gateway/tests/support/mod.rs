@@ -20,7 +20,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidegate_core::time::{Clock, UnixMillis};
 use tidegate_core::wire::GatewayReport;
 use tidegate_gateway::config::{RawKafka, RawSettings};
-use tidegate_gateway::{Error, Resources, Stats, Summary, run};
+use tidegate_gateway::{Door, Error, Resources, Stats, Summary, run};
 use tidegate_mqtt::codec::{Connect, Packet, Properties, Property, Publish, decode, encode};
 use tidegate_mqtt::{QoS, Version};
 use tidegate_runtime::clock::{self, Synchronisation};
@@ -133,7 +133,7 @@ impl Gateway {
         let (stats, registry, shutdown) = (Stats::default(), Registry::new(), CancellationToken::new());
         let resources = Resources {
             settings,
-            listener,
+            door: Door::Open(listener),
             admin: Some(admin_listener),
             registry: registry.clone(),
             stats: stats.clone(),

@@ -144,6 +144,7 @@ pub(crate) fn settings(segment_bytes: u64, capacity_bytes: u64) -> Settings {
         allow_acked_loss: false,
     };
     let raw = RawSettings {
+        name: String::new(),
         lanes: vec![lane("alarm"), lane("sensor")],
         segment_bytes,
         pool_bytes: 2 * MIB,

@@ -1,4 +1,7 @@
-//! `tidegate spool`: looks at a spool on the disk, whether a gateway has it open or not. Changes nothing.
+//! `tidegate spool`: looks at a spool on the disk, whether a gateway has it open or not. Changes nothing, but for the export
+//! to Kafka.
+
+mod to_kafka;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -41,13 +44,15 @@ enum Action {
         /// Write into this file. Default: standard output.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        to_kafka: to_kafka::Args,
     },
 }
 
-/// Looks at a spool.
+/// Looks at a spool, or empties it.
 ///
 /// # Errors
-/// If there is none, it cannot be read, or, with `verify`, it is damaged.
+/// If there is none, it cannot be read, or, with `verify`, it is damaged; or if it could not be emptied.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.action {
         Action::Inspect { folder } => {
@@ -61,7 +66,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             anyhow::ensure!(damaged == 0, "{}: damaged in {damaged} places", folder.display());
             Ok(())
         }
-        Action::Export { folder, lane, done, output } => {
+        Action::Export { folder, lane, done, output, to_kafka } => {
+            if let Some(servers) = &to_kafka.servers {
+                return to_kafka::run(&folder, lane.as_deref(), servers, &to_kafka);
+            }
             let mut out: Box<dyn Write> = match &output {
                 Some(path) => Box::new(BufWriter::new(
                     File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
