@@ -53,7 +53,7 @@ test-long-power: ## 200 power cuts (root; five minutes on a quiet machine; resum
 
 # One target a fault: test-long-loss-kafka-killed and so on. Each goes on where it was stopped: a line for each seed is in
 # target/loss/FAULT, and in target/loss/FAULT.last once all have passed. LOSS_SEEDS=7-7 repeats one.
-LOSS := all-together broker-away disk-full distant-kafka gateway-killed kafka-frozen kafka-killed leader-change network-cut produce-errors rolling-restart stop-while-behind topic-made-anew
+LOSS := all-together broker-away disk-down disk-full distant-kafka gateway-killed kafka-frozen kafka-killed leader-change network-cut produce-errors rolling-restart stop-while-behind topic-made-anew
 LOSS_SEEDS ?= 1-20
 
 .PHONY: test-long-loss $(LOSS:%=test-long-loss-%)

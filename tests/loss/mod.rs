@@ -16,6 +16,7 @@ mod spool;
 
 mod all_together;
 mod broker_away;
+mod disk_down;
 mod disk_full;
 mod distant_kafka;
 mod gateway_killed;
@@ -31,9 +32,10 @@ mod topic_made_anew;
 use case::Case;
 
 /// Every fault of the family.
-const FAULTS: [Case; 13] = [
+const FAULTS: [Case; 14] = [
     all_together::CASE,
     broker_away::CASE,
+    disk_down::CASE,
     disk_full::CASE,
     distant_kafka::CASE,
     gateway_killed::CASE,
