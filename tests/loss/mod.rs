@@ -20,6 +20,7 @@ mod disk_down;
 mod disk_full;
 mod distant_kafka;
 mod gateway_killed;
+mod hour;
 mod kafka_frozen;
 mod kafka_killed;
 mod leader_change;
