@@ -40,7 +40,7 @@ test: ## every test, real parts included
 	$(CARGO) build --locked -p tidegate
 	RUST_TEST_THREADS=$$(( $$(nproc) + 1 )) $(CARGO) test --locked --workspace --no-fail-fast
 
-test-long: test-long-scaling test-long-power test-long-loss ## many more seeds: steadiness of the scaling rule, power cuts, losses
+test-long: test-long-scaling test-long-power test-long-hour test-long-loss ## many more seeds: steadiness of the scaling rule, power cuts, losses
 
 .PHONY: test-long-scaling test-long-power
 test-long-scaling: ## 2 560 sites of constant load (two minutes)
@@ -51,9 +51,15 @@ test-long-power: ## 200 power cuts (root; five minutes on a quiet machine; resum
 	state=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/power-cuts && mkdir -p $$(dirname $$state) && \
 	TIDEGATE_POWER_CUTS=200 TIDEGATE_POWER_CUT_STATE=$$state $(CARGO) test --locked -p tidegate-spool --test loop_disk && rm -f $$state
 
+.PHONY: test-long-hour
+test-long-hour: ## an hour of 100 messages a second without Kafka, through the spool (four minutes)
+	tools/parts kafka
+	$(CARGO) build --locked -p tidegate
+	HOUR_MESSAGES_PER_SEC=100 $(CARGO) test --locked -p tidegate-tests --test real -- loss::hour::
+
 # One target a fault: test-long-loss-kafka-killed and so on. Each goes on where it was stopped: a line for each seed is in
 # target/loss/FAULT, and in target/loss/FAULT.last once all have passed. LOSS_SEEDS=7-7 repeats one.
-LOSS := all-together broker-away disk-full distant-kafka gateway-killed kafka-frozen kafka-killed leader-change network-cut produce-errors rolling-restart stop-while-behind topic-made-anew
+LOSS := all-together broker-away disk-down disk-full distant-kafka gateway-killed kafka-frozen kafka-killed leader-change network-cut produce-errors rolling-restart stop-while-behind topic-made-anew
 LOSS_SEEDS ?= 1-20
 
 .PHONY: test-long-loss $(LOSS:%=test-long-loss-%)

@@ -40,6 +40,8 @@ pub(super) struct Case {
     pub(super) latency: Duration,
     /// The gateway and its spool are on a disk of this size.
     pub(super) disk_mebibytes: Option<u64>,
+    /// When messages are acknowledged, if there is a spool.
+    pub(super) ack: &'static str,
     /// A gateway without a spool cannot survive this.
     pub(super) needs_spool: bool,
     /// The fault cuts devices off, so some of them must have sent messages again.
@@ -61,6 +63,7 @@ impl Case {
         payload_bytes: 200,
         latency: Duration::ZERO,
         disk_mebibytes: None,
+        ack: "first",
         needs_spool: false,
         cuts_devices: false,
         answers_produce: false,

@@ -16,9 +16,11 @@ mod spool;
 
 mod all_together;
 mod broker_away;
+mod disk_down;
 mod disk_full;
 mod distant_kafka;
 mod gateway_killed;
+mod hour;
 mod kafka_frozen;
 mod kafka_killed;
 mod leader_change;
@@ -31,9 +33,10 @@ mod topic_made_anew;
 use case::Case;
 
 /// Every fault of the family.
-const FAULTS: [Case; 13] = [
+const FAULTS: [Case; 14] = [
     all_together::CASE,
     broker_away::CASE,
+    disk_down::CASE,
     disk_full::CASE,
     distant_kafka::CASE,
     gateway_killed::CASE,

@@ -68,7 +68,7 @@ impl Post {
             with_spool.then(|| disk.as_ref().map_or(dir, Disk::mounted).join(format!("spool-{number}")));
         let mut settings = settings(&name)?;
         if let Some(folder) = &spool {
-            settings = spool::with_spool(settings, folder)?;
+            settings = spool::with_spool(settings, folder, case.ack)?;
         }
         let gateway = Gateway::start_as((&name, dir), kafka, settings.clone(), disk.as_ref()).await?;
         let door = Proxy::open().await?;
@@ -154,6 +154,16 @@ impl Post {
         Ok(disk.seen_through(self.gateway.process.id()))
     }
 
+    /// Takes the gateway's disk away: nothing can be read or written any more.
+    pub(super) fn take_disk_away(&self) -> Result<()> {
+        self.disk.as_ref().context("this site has a disk of its own")?.vanish(self.gateway.process.id())
+    }
+
+    /// Gives it back, with what had reached the medium.
+    pub(super) fn give_disk_back(&self) -> Result<()> {
+        self.disk.as_ref().context("this site has a disk of its own")?.come_back(self.gateway.process.id())
+    }
+
     /// Returns how many records lie in the spool's log, done ones included.
     pub(super) fn spooled(&self) -> Result<u64> {
         Ok(self.records()?.0)
@@ -204,7 +214,7 @@ fn plan(case: &Case, seed: u64, number: usize) -> Plan {
 }
 
 /// Settings of a gateway without a spool.
-fn settings(name: &str) -> Result<Table> {
+pub(super) fn settings(name: &str) -> Result<Table> {
     let limits = |class| format!("[classes.{class}]\nrate = {DEVICE_RATE}.0\nburst = {DEVICE_RATE}\n");
     let classes: String = CLASSES.iter().map(limits).collect();
     Ok(toml::from_str(&format!("name = '{name}'\n{classes}"))?)

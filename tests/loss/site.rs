@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tidegate_fleet::{Load, Plan, Report};
 use tidegate_runtime::clock;
+use tidegate_tests::support::fleet::Fleet;
 use tidegate_tests::support::kafka::Kafka;
 use tidegate_tests::support::kafka_proxy::KafkaProxy;
 use tidegate_tests::support::proxy::{Direction, Flow, Link, Proxy};
@@ -42,6 +44,8 @@ pub(super) struct Site {
     /// In the place of the first uplink, if the case says so.
     pub(super) answers: Option<KafkaProxy>,
     pub(super) posts: Vec<Post>,
+    /// Devices that come to the first gateway and leave again.
+    guests: Vec<Fleet>,
     /// Whether the gateways have a spool.
     pub(super) has_spool: bool,
     /// What was in topics that are no more.
@@ -77,8 +81,8 @@ impl Site {
         if let Some(proxy) = &answers {
             proxy.forward_to(brokers[0].client_listener());
         }
-        let (posts, deleted) = (Vec::new(), Vec::new());
-        let mut site = Self { case, brokers, uplinks, answers, posts, has_spool, deleted };
+        let (posts, guests, deleted) = (Vec::new(), Vec::new(), Vec::new());
+        let mut site = Self { case, brokers, uplinks, answers, posts, guests, has_spool, deleted };
         for class in CLASSES {
             site.create_topic(&topic_of(class)).await?;
         }
@@ -123,6 +127,17 @@ impl Site {
         Ok(())
     }
 
+    /// Lets other devices come to the first gateway with `each` messages. They leave when all are acknowledged, or the time
+    /// is over.
+    pub(super) async fn receive(&mut self, devices: u32, each: u32, stay: Duration) -> Result<Report> {
+        let mut plan = Plan::new(Load::count(devices, each), 1);
+        plan.prefix = format!("guest-{}", self.guests.len());
+        plan.deadline = stay;
+        let guests = Fleet::new(plan);
+        self.guests.push(guests.clone());
+        guests.run(self.posts[0].door.address(), ()).await
+    }
+
     /// Lets an outage of Kafka last, which has just begun, and looks at the devices meanwhile. With a spool they are
     /// acknowledged as before, once the gateway has noticed; without one, none of them is: that would be a lie.
     pub(super) async fn endure(&self, outage: Duration) -> Result<()> {
@@ -153,6 +168,7 @@ impl Site {
             acknowledged += report.acknowledged;
             resent += report.resent;
         }
+        acknowledged += self.guests.iter().map(Fleet::acknowledged).sum::<u64>();
         // A spool may have acknowledged what Kafka has yet to get. Bounded by the time.
         let begin = clock::monotonic();
         while self.look().await?.lost.count > 0 && clock::monotonic().since(begin) < DRAINS_WITHIN {
@@ -168,14 +184,16 @@ impl Site {
     /// Compares what is in Kafka now with what devices know now.
     pub(super) async fn look(&self) -> Result<Verdict> {
         let mut ledger = Ledger::default();
-        for post in &self.posts {
-            post.fleet.account(&mut ledger);
-        }
+        self.fleets().for_each(|fleet| fleet.account(&mut ledger));
         let mut check = Check::new(ledger);
         for record in self.deleted.iter().chain(&self.read().await?) {
             check.record(record);
         }
         Ok(check.finish())
+    }
+
+    fn fleets(&self) -> impl Iterator<Item = &Fleet> {
+        self.posts.iter().map(|post| &post.fleet).chain(&self.guests)
     }
 
     /// Keeps what is in Kafka, for topics that are about to vanish. Nobody may write meanwhile.
@@ -207,7 +225,7 @@ impl Site {
 
     async fn read_once(&self) -> Result<Vec<Seen>> {
         let direct: Vec<_> = self.brokers.iter().map(Kafka::direct).collect();
-        let fleets: Vec<_> = self.posts.iter().map(|post| post.fleet.clone()).collect();
+        let fleets: Vec<_> = self.fleets().cloned().collect();
         let read = move || -> Result<Vec<Seen>> {
             let decode = |topic: &str, key: &[u8], payload: &[u8]| {
                 fleets.iter().find_map(|fleet| fleet.decode(topic, key, payload))

@@ -20,8 +20,8 @@ const LANE_BYTES: i64 = 1024 * 1024 * 1024;
 /// Name of the lane for what Kafka refuses for good.
 const DEAD_LETTER: &str = "dead-letter";
 
-/// Adds a spool in `dir` to a gateway's settings.
-pub(super) fn with_spool(mut settings: Table, dir: &Path) -> Result<Table> {
+/// Adds a spool in `dir` to a gateway's settings, with that `ack`.
+pub(super) fn with_spool(mut settings: Table, dir: &Path, ack: &str) -> Result<Table> {
     let dir = dir.to_str().context("a path in UTF-8")?;
     let lanes =
         CLASSES.map(|class| format!("classes.{class} = {{spool_bytes = {LANE_BYTES}, full = 'block'}}"));
@@ -29,7 +29,7 @@ pub(super) fn with_spool(mut settings: Table, dir: &Path) -> Result<Table> {
         "{}
 [spool]
 dir = '{dir}'
-ack = 'first'
+ack = '{ack}'
 segment_bytes = {SEGMENT_BYTES}
 free_floor_bytes = {FREE_FLOOR_BYTES}",
         lanes.join("\n")
@@ -38,8 +38,8 @@ free_floor_bytes = {FREE_FLOOR_BYTES}",
     Ok(settings)
 }
 
-/// Puts the keys of `more` beside those of `settings`, table by table.
-fn merge(settings: &mut Table, more: Table) {
+/// Puts the keys of `more` beside those of `settings`, table by table; of two values the later one holds.
+pub(super) fn merge(settings: &mut Table, more: Table) {
     for (key, value) in more {
         match (settings.get_mut(&key), value) {
             (Some(toml::Value::Table(into)), toml::Value::Table(more)) => merge(into, more),
@@ -62,7 +62,7 @@ pub(super) fn is_built_in() -> Result<bool> {
         Some(words) if words.contains("unknown key") => return Ok(false),
         _ => {}
     }
-    match complaint(dir.path(), &with_spool(plain, &folder)?)? {
+    match complaint(dir.path(), &with_spool(plain, &folder, "first")?)? {
         Some(words) => bail!("the gateway refuses the tests' spool settings: {words}"),
         None => Ok(true),
     }
@@ -118,10 +118,11 @@ fn count(inspection: &Value) -> Result<(u64, u64)> {
 #[test]
 fn the_spool_is_added_to_what_is_set_already() {
     let settings = toml::from_str("name = 'a'\n[classes.sensor]\nrate = 7.0").unwrap();
-    let settings = with_spool(settings, Path::new("/s")).unwrap();
+    let settings = with_spool(settings, Path::new("/s"), "disk").unwrap();
     assert_eq!(settings["classes"]["sensor"]["rate"].as_float(), Some(7.0));
     assert_eq!(settings["classes"]["sensor"]["full"].as_str(), Some("block"));
     assert_eq!(settings["spool"]["dir"].as_str(), Some("/s"));
+    assert_eq!(settings["spool"]["ack"].as_str(), Some("disk"));
 }
 
 #[test]

@@ -16,8 +16,16 @@ use super::parts;
 const MIB: u64 = 1024 * 1024;
 /// Mounts `$1` on `$2` and becomes the rest of its arguments, with the process id it has.
 const MOUNT_AND_RUN: &str = r#"mount -o loop "$1" "$2" && shift 2 && exec "$@""#;
-/// What that takes.
-const PROGRAMS: [&str; 4] = ["mkfs.ext4", "mount", "unshare", "sh"];
+/// What all of this takes.
+const PROGRAMS: [&str; 7] = ["mkfs.ext4", "mount", "unshare", "sh", "nsenter", "losetup", "python3"];
+/// ext4's shutdown ioctl, and the flag that keeps the journal from being written (include/uapi/linux/fs.h): from then on
+/// every read and write fails, and what has not reached the medium is gone.
+const SHUT_DOWN: &str = "import fcntl, os, struct, sys
+fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+/// Mounts `$1` on `$2` in the place of what is there and still in use: on a loop device of its own, or the kernel would
+/// give the old file system again. The device goes with the mount.
+const MOUNT_ANEW: &str =
+    r#"umount -l "$2" && loop=$(losetup --find --show "$1") && { mount "$loop" "$2"; losetup -d "$loop"; }"#;
 
 /// A file system in a file.
 #[derive(Debug)]
@@ -49,8 +57,7 @@ impl Disk {
         fs::create_dir_all(&disk.mounted)?;
         File::create(&disk.image)?.set_len(mebibytes * MIB)?;
         // No reserve for root, which we are: a full disk is to be full.
-        let made = Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&disk.image).output()?;
-        ensure!(made.status.success(), "mkfs.ext4: {}", String::from_utf8_lossy(&made.stderr));
+        run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&disk.image))?;
         Ok(disk)
     }
 
@@ -74,12 +81,37 @@ impl Disk {
         all
     }
 
+    /// Takes the disk away from the process `id`, which runs on it: nothing can be read or written any more.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn vanish(&self, id: u32) -> Result<()> {
+        run(Command::new("python3").args(["-c", SHUT_DOWN]).arg(self.seen_through(id)))
+    }
+
+    /// Gives the process `id` its disk back after [`vanish`](Self::vanish), with what had reached the medium. What the
+    /// process still has open stays unusable.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn come_back(&self, id: u32) -> Result<()> {
+        let namespace = format!("--mount=/proc/{id}/ns/mnt");
+        let mount = [&self.image, &self.mounted];
+        run(Command::new("nsenter").args([&namespace, "sh", "-ec", MOUNT_ANEW, "sh"]).args(mount))
+    }
+
     /// Returns where others find it while the process `id` runs on it.
     #[must_use]
     pub fn seen_through(&self, id: u32) -> PathBuf {
         let inside = self.mounted.strip_prefix("/").unwrap_or(&self.mounted);
         Path::new("/proc").join(id.to_string()).join("root").join(inside)
     }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output()?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// Returns how many bytes are free on the file system of `path`.

@@ -48,6 +48,12 @@ impl Fleet {
         Ok(tidegate_fleet::run(self.plan.clone(), gateway, clocks, observers, stop).await?)
     }
 
+    /// Returns how many messages were acknowledged until now.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.count()
+    }
+
     /// Writes what was published and acknowledged into `ledger`.
     pub fn account(&self, ledger: &mut Ledger) {
         for device in 0..self.plan.load.devices {

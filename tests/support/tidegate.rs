@@ -78,6 +78,32 @@ impl Gateway {
         let answer = reqwest::get(format!("http://{}{path}", self.admin)).await?;
         Ok(answer.error_for_status()?.text().await?)
     }
+
+    /// Returns the value of a metric, given with its labels as `/metrics` writes them; `None` if there is no such sample.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn sample(&self, sample: &str) -> Result<Option<u64>> {
+        let text = self.ask("/metrics").await?;
+        let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.map(|value| value.parse().with_context(|| format!("{sample} is {value}"))).transpose()
+    }
+
+    /// As [`sample`](Self::sample), of one that has to be there.
+    ///
+    /// # Errors
+    /// It does not answer, or there is no such sample.
+    pub async fn metric(&self, sample: &str) -> Result<u64> {
+        self.sample(sample).await?.with_context(|| format!("/metrics has no {sample}"))
+    }
+
+    /// Returns whether it is ready, and what `/readyz` says.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn readyz(&self) -> Result<(bool, String)> {
+        readyz(&format!("http://{}", self.admin)).await
+    }
 }
 
 /// A running `tidegate controller`, which starts and stops consumers of its own.
@@ -187,9 +213,13 @@ impl Operator {
     /// # Errors
     /// It does not answer.
     pub async fn readyz(&self) -> Result<(bool, String)> {
-        let answer = reqwest::get(format!("{}/readyz", self.url)).await?;
-        Ok((answer.status().is_success(), answer.text().await?))
+        readyz(&self.url).await
     }
+}
+
+async fn readyz(url: &str) -> Result<(bool, String)> {
+    let answer = reqwest::get(format!("{url}/readyz")).await?;
+    Ok((answer.status().is_success(), answer.text().await?))
 }
 
 /// Returns the table of this name, made if need be.
