@@ -83,6 +83,7 @@ check: ## the fast inner gate: format, lints, docs, layering
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 	$(CARGO) test --locked -p tidegate-tests --test tidy
+	tools/mutants --check
 
 bench: ## CPU per message of the gateway beside a bare loop; prints ratios of one run
 	tools/parts kafka
