@@ -153,6 +153,14 @@ impl<D: Disk> Base<D> {
     pub(crate) fn stats(&self, change: impl FnOnce(&mut Stats)) {
         change(&mut lock(&self.stats));
     }
+
+    /// Counts a place of the log that cannot be read.
+    pub(crate) fn count_hole(&self, bytes: u64) {
+        self.stats(|stats| {
+            stats.holes += 1;
+            stats.hole_bytes += bytes;
+        });
+    }
 }
 
 /// Locks; a thread that panicked with the lock ends the process, and until then others need not panic too.

@@ -25,7 +25,7 @@ pub(crate) enum Completed {
 pub(crate) enum Given {
     /// It was handed over.
     Handed,
-    /// Its lifetime was over.
+    /// Its lifetime was over, or the log has lost it.
     PassedOver,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Done {
     pub(super) first: Position,
     pub(super) last: Position,
     pub(super) bytes: u64,
-    /// How many of them were passed over.
+    /// How many of them had expired.
     pub(super) expired: u64,
 }
 

@@ -107,12 +107,17 @@ pub(crate) struct Router {
 impl Router {
     /// Returns the class of a message on `topic` by a connection of class `connected`, and where it goes.
     pub(crate) fn find(&self, topic: &str, connected: ClassId) -> (ClassId, Option<TargetId>) {
-        let by_topic = self.classes.iter().find(|(filter, _)| filter.matches(topic));
-        let class = by_topic.map_or(connected, |(_, class)| *class);
+        let class = self.class(topic, connected);
         let rule = self.rules.iter().position(|rule| rule.filter.matches(topic));
         let target =
             rule.map(|rule| TargetId { rule: u16::try_from(rule).expect("rules are bounded"), class });
         (class, target)
+    }
+
+    /// Returns the class of a message on `topic` by a connection of class `connected`.
+    pub(crate) fn class(&self, topic: &str, connected: ClassId) -> ClassId {
+        let by_topic = self.classes.iter().find(|(filter, _)| filter.matches(topic));
+        by_topic.map_or(connected, |(_, class)| *class)
     }
 
     pub(crate) fn rule(&self, target: TargetId) -> &Rule {

@@ -208,7 +208,7 @@ impl Intake {
 
     fn hold(&mut self, message: &Message<'_>, pipeline: &Pipeline, class: ClassId, stream: StreamId) {
         let hold = self.hold.get_or_insert_with(|| Box::new(HoldQueue::new(&pipeline.shared.hold_ceiling)));
-        let first = hold.front().map(|first| pipeline.shared.router.find(first.topic, self.class).0);
+        let first = hold.front().map(|first| pipeline.shared.router.class(first.topic, self.class));
         if hold.push(message) {
             pipeline.counters.held.add(1);
             let priority = |class| pipeline.shared.classes.get(class).priority;

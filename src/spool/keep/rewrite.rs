@@ -94,12 +94,12 @@ impl<D: Disk> Rewrite<D> {
         let (at, next) = match self.scan.next()? {
             Item::Frame { at, next } => (at, next),
             Item::Hole { from, to } => {
-                count_hole(&self.base, to - from);
+                self.base.count_hole(to - from);
                 return Ok(false);
             }
             Item::End { at, .. } => {
                 if at < end {
-                    count_hole(&self.base, end - at);
+                    self.base.count_hole(end - at);
                 }
                 return Ok(true);
             }
@@ -169,11 +169,4 @@ impl<D: Disk> Rewrite<D> {
         // Recovery removes what cannot be removed now.
         let _ = self.base.disk.remove(&format!("{}{UNFINISHED}", shared.path(self.old.id)));
     }
-}
-
-fn count_hole<D: Disk>(base: &Base<D>, bytes: u64) {
-    base.stats(|stats| {
-        stats.holes += 1;
-        stats.hole_bytes += bytes;
-    });
 }

@@ -132,13 +132,17 @@ impl<D: Disk> Reader<D> {
             self.no_sweep_before = now + READ_RETRY;
             self.read_failed(now, &error)
         });
-        front.min(back).min(if front == Next::Idle { self.tell_lost(&lost, now, sink) } else { Next::Idle })
+        let told = if front == Next::Idle { self.tell_lost(&lost, now, sink) } else { Next::Idle };
+        front.min(back).min(told)
     }
 
     /// Tells routes up to where the log has nothing more of them, though it was said to have.
     fn tell_lost(&mut self, lost: &BTreeMap<RouteId, Position>, now: Duration, sink: &mut dyn Sink) -> Next {
-        if lost.is_empty() || now < self.no_lost_before {
-            return if lost.is_empty() { Next::Idle } else { Next::At(self.no_lost_before) };
+        if lost.is_empty() {
+            return Next::Idle;
+        }
+        if now < self.no_lost_before {
+            return Next::At(self.no_lost_before);
         }
         for (route, until) in lost {
             let after = sink.ask(self.lane, *route).after;

@@ -177,10 +177,7 @@ impl<F: File> OpenSegment<F> {
 
     fn count_hole<D: Disk>(&self, base: &Base<D>, from: u64, to: u64) {
         tracing::error!(segment = %self.id, from, to, "the log is damaged here");
-        base.stats(|stats| {
-            stats.holes += 1;
-            stats.hole_bytes += to - from;
-        });
+        base.count_hole(to - from);
         let mut catalog = base.lanes[self.lane.index()].catalog();
         let spans = catalog.segments.get(&self.id).map(|segment| segment.spans.clone());
         catalog.note_lost(&spans.unwrap_or_default());
