@@ -363,8 +363,11 @@ struct ReaderBell {
 
 impl ReaderBell {
     fn ring(&self) {
-        lock(&self.state).rung = true;
-        self.bell.notify_one();
+        // Whoever rang before has woken the reader; waking costs a system call.
+        let was_rung = std::mem::replace(&mut lock(&self.state).rung, true);
+        if !was_rung {
+            self.bell.notify_one();
+        }
     }
 }
 

@@ -72,6 +72,7 @@ struct State {
     faults: Faults,
     syncs: u64,
     opened: u64,
+    reads: u64,
     operations: u64,
     dead: bool,
 }
@@ -114,6 +115,11 @@ impl MemoryDisk {
     /// How many files were opened.
     pub(crate) fn opened(&self) -> u64 {
         self.state().opened
+    }
+
+    /// How many times a file was read from.
+    pub(crate) fn reads(&self) -> u64 {
+        self.state().reads
     }
 
     /// Cuts the power and brings it back: the disk that the next boot finds. `random` says, each time it is asked,
@@ -390,6 +396,7 @@ impl File for MemoryFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.state();
+        state.reads += 1;
         if spend(&mut state.faults.failing_reads) {
             return Err(io::Error::other("a read failed"));
         }

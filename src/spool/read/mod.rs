@@ -232,24 +232,25 @@ impl<D: Disk> Reader<D> {
 
     /// Opens the segment at the front, or the next one with something wanted in it, if there is one.
     fn open_front(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
-        let lane = &self.base.lanes[self.lane.index()];
-        if let Some(open) = &mut self.open
-            && open.refresh(lane)
-        {
+        if self.open.as_ref().is_some_and(|open| open.unread_bytes() > 0) {
             return Ok(());
         }
+        let lane = &self.base.lanes[self.lane.index()];
         let progress = &mut self.progress;
-        let wanted = |route: RouteId, last: Position| {
+        let mut wanted = |route: RouteId, last: Position| {
             if progress.parked.contains_key(&route) {
                 return false;
             }
             // A route that was rewound is wanted too: reading on is what notices it.
             progress.turn(route, last, sink.ask(self.lane, route).after) != Turn::Skip
         };
-        // A disk may come back; what it will never give back must not stop the rest.
-        let blind = self.failed_reads.0 >= READ_TRIES;
-        self.open = OpenSegment::at_or_after(&self.base, lane, self.front, blind, wanted)?;
-        if let Some(open) = &self.open {
+        if !self.open.as_mut().is_some_and(|open| open.refresh(lane)) {
+            // A disk may come back; what it will never give back must not stop the rest.
+            let blind = self.failed_reads.0 >= READ_TRIES;
+            self.open = OpenSegment::at_or_after(&self.base, lane, self.front, blind, &mut wanted)?;
+        }
+        if let Some(open) = &mut self.open {
+            open.skip_unwanted(lane, wanted);
             self.front = open.place();
         }
         Ok(())

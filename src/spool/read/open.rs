@@ -11,6 +11,9 @@ use crate::format::frame::{Frame, Part};
 use crate::ids::{GatewayId, LaneId, Position, RouteId, SegmentId, TopicId};
 use crate::scan::{Item, Scan};
 
+/// What to ask for a route costs, in bytes that could be read instead.
+const ASK_BYTES: u64 = 256;
+
 /// A place in a lane's log. Offsets of a generation that is no longer there count as the segment's beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -111,7 +114,7 @@ impl<F: File> OpenSegment<F> {
 
     /// Takes note of what was written meanwhile; false if the segment is gone or another generation.
     pub(super) fn refresh(&mut self, lane: &Lane) -> bool {
-        if self.closed && self.scan.at() < self.end {
+        if self.unread_bytes() > 0 {
             // What is open stays readable, whatever becomes of its name.
             return true;
         }
@@ -151,6 +154,29 @@ impl<F: File> OpenSegment<F> {
         let Part::Record(frame) = self.scan.part(at, next) else { return None };
         let topic = topic_of(&self.topics, frame.topic)?;
         Some(Frame { topic, ..frame })
+    }
+
+    /// Returns how much of what is known to be durable was not read yet.
+    pub(super) const fn unread_bytes(&self) -> u64 {
+        self.end.saturating_sub(self.scan.at())
+    }
+
+    /// Passes over what was not read yet if nothing in the segment is `wanted`, which is asked with a route and its last
+    /// position there: during an outage, and while all is handed over from memory, the log is not even read. Of little it
+    /// is not asked: reading that costs less.
+    pub(super) fn skip_unwanted(&mut self, lane: &Lane, mut wanted: impl FnMut(RouteId, Position) -> bool) {
+        let lasts: Vec<_> = {
+            let catalog = lane.catalog();
+            let Some(segment) = catalog.segments.get(&self.id) else { return };
+            if self.unread_bytes() < ASK_BYTES * segment.spans.len() as u64 {
+                return;
+            }
+            // Collected, so that the sink is not asked under the lock.
+            segment.spans.iter().map(|(route, span)| (*route, span.last)).collect()
+        };
+        if !lasts.into_iter().any(|(route, last)| wanted(route, last)) {
+            self.scan.seek(self.end);
+        }
     }
 
     pub(super) const fn closed(&self) -> bool {

@@ -102,6 +102,37 @@ fn a_sweep_reads_only_segments_that_hold_something_for_it() {
 }
 
 #[test]
+fn what_nobody_wants_is_not_even_read() {
+    let mut rig = mixed(1);
+    rig.now = PATIENCE;
+    // A has no room, B got everything from memory, C is nobody's.
+    rig.windows.shut.insert(A, Duration::ZERO);
+    rig.windows.after.insert(B, Position { epoch: 1, seq: 20 });
+    rig.windows.after.insert(C, Position { epoch: u32::MAX, seq: u64::MAX });
+    rig.read();
+    let before = rig.disk.reads();
+    for _ in 1..20 {
+        for route in [A, B, C] {
+            rig.append(route, 1, 100_000);
+        }
+        rig.commit();
+        assert_eq!(rig.read(), []);
+    }
+    assert!(rig.segments() > 3);
+    assert_eq!(rig.disk.reads(), before);
+    // Nothing of it is lost: A has room, C is somebody's, and B has one more.
+    rig.windows.shut.clear();
+    rig.windows.after.insert(C, Position { epoch: 1, seq: 7 });
+    rig.reader.rewind(C, &mut rig.windows);
+    rig.append(B, 1, 100);
+    rig.commit();
+    rig.read_all();
+    assert_eq!(rig.taken_seqs(A), seqs(20));
+    assert_eq!(rig.taken_seqs(B), [21]);
+    assert_eq!(rig.taken_seqs(C), (8..=20).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_rewound_route_gets_everything_again_in_order_and_the_others_nothing_twice() {
     let mut rig = mixed(20);
     rig.read();

@@ -185,7 +185,7 @@ impl<R: Record> Queue<R> {
             return Err((content, because));
         }
         inner.bytes += bytes;
-        inner.rung = true;
+        let was_rung = std::mem::replace(&mut inner.rung, true);
         let lane = &mut inner.lanes[id.index()];
         lane.last.insert(route, position);
         let next = &mut lane.next_ticket[usize::from(route.shard)];
@@ -193,7 +193,10 @@ impl<R: Record> Queue<R> {
         *next += 1;
         lane.entries.push_back(Entry { ticket, bytes, content });
         drop(inner);
-        self.bell.notify_one();
+        // Whoever rang before has woken the writer; waking costs a system call.
+        if !was_rung {
+            self.bell.notify_one();
+        }
         Ok(ticket)
     }
 
