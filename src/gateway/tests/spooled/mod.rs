@@ -10,7 +10,10 @@ use tidegate_mqtt::Version::{V5, V311};
 use tidegate_mqtt::codec::PINGREQ;
 use tidegate_runtime::clock;
 
-use super::support::{Client, Gateway, Got, Kafka, PATIENCE, TOPIC, kafka, pretend_two_copies, small_spool};
+use super::support::{
+    Client, Gateway, Got, Kafka, PARTITIONS, PATIENCE, TOPIC, grown_kafka, kafka, pretend_two_copies,
+    records_in, small_spool,
+};
 use super::{SILENCE, now};
 
 const STORED: &str = "tidegate_spool_stored_records_total";
@@ -151,6 +154,44 @@ fn a_stop_while_kafka_is_away_loses_nothing_and_does_not_wait_for_it() {
     );
     assert_eq!(page["lanes"][2]["name"], "sensor");
     assert_eq!(page["lanes"][2]["health"], "ok");
+}
+
+#[test]
+fn partitions_that_a_topic_has_grown_by_are_used_once_what_waited_at_a_start_is_gone() {
+    const DEVICES: u16 = 16;
+    let publish_all = |gateway: &Gateway, payload: &str| {
+        for device in 0..DEVICES {
+            let mut client = gateway.connect(V311, &format!("device-{device}"));
+            client.publish(1, "t", payload.as_bytes());
+            client.expect_pubacks([1]);
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (kafka, grown) = (kafka(), grown_kafka(2 * PARTITIONS));
+    let first = start(&kafka, folder.path(), |_| ());
+    publish_all(&first, "0");
+    kafka.broker_down(1).unwrap();
+    publish_all(&first, "1");
+    first.stop().unwrap();
+    let second = start(&grown, folder.path(), |_| ());
+    publish_all(&second, "2");
+    second.wait_for("tidegate_spool_backlog_bytes{lane=\"sensor\"}", |bytes| bytes == 0);
+    second.stop().unwrap();
+    let third = start(&grown, folder.path(), |_| ());
+    publish_all(&third, "3");
+    let records = records_in(&grown, TOPIC, 0..2 * PARTITIONS, 3 * usize::from(DEVICES));
+    for record in &records {
+        let is_new = record.partition >= PARTITIONS;
+        assert!(!is_new || record.payload == "3", "its device may overtake what waits: {record:?}");
+    }
+    assert!(records.iter().any(|record| record.partition >= PARTITIONS), "it has grown");
+    for device in 0..DEVICES {
+        let own = records.iter().filter(|record| record.key == format!("device-{device}"));
+        assert_eq!(
+            own.filter(|record| record.payload != "3").map(|record| &record.payload).collect::<Vec<_>>(),
+            ["1", "2"]
+        );
+    }
 }
 
 #[test]

@@ -42,9 +42,18 @@ pub(crate) fn kafka() -> Kafka {
 
 /// The same, of some brokers.
 pub(crate) fn kafka_of(brokers: i32) -> Kafka {
+    cluster(brokers, PARTITIONS)
+}
+
+/// The same, after its topics have grown to so many partitions.
+pub(crate) fn grown_kafka(partitions: i32) -> Kafka {
+    cluster(1, partitions)
+}
+
+fn cluster(brokers: i32, partitions: i32) -> Kafka {
     let kafka = MockCluster::new(brokers).unwrap();
     for class in CLASSES {
-        kafka.create_topic(&format!("telemetry-{class}"), PARTITIONS, 1).unwrap();
+        kafka.create_topic(&format!("telemetry-{class}"), partitions, 1).unwrap();
     }
     Rc::new(kafka)
 }
