@@ -72,7 +72,7 @@ pub struct Stored<'a> {
 
 /// Where records go: the routes and their windows.
 pub trait Sink: Send {
-    /// Returns what the route can take. Asked once per record.
+    /// Returns what the route can take. Asked for each record, and to see whether anything of a route is still wanted.
     fn ask(&mut self, lane: LaneId, route: RouteId) -> Ask;
 
     /// Takes the next record of a route that has just said [`Room::Open`]. From now on `after` is its position.
@@ -232,9 +232,6 @@ impl<D: Disk> Reader<D> {
 
     /// Opens the segment at the front, or the next one with something wanted in it, if there is one.
     fn open_front(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
-        if self.open.as_ref().is_some_and(|open| open.unread_bytes() > 0) {
-            return Ok(());
-        }
         let lane = &self.base.lanes[self.lane.index()];
         let progress = &mut self.progress;
         let mut wanted = |route: RouteId, last: Position| {
@@ -244,13 +241,21 @@ impl<D: Disk> Reader<D> {
             // A route that was rewound is wanted too: reading on is what notices it.
             progress.turn(route, last, sink.ask(self.lane, route).after) != Turn::Skip
         };
-        if !self.open.as_mut().is_some_and(|open| open.refresh(lane)) {
+        let was_behind = self.open.as_ref().is_some_and(|open| open.unread_bytes() > 0);
+        if self.open.as_mut().is_some_and(|open| open.refresh(lane)) {
+            if was_behind {
+                return Ok(());
+            }
+        } else {
             // A disk may come back; what it will never give back must not stop the rest.
             let blind = self.failed_reads.0 >= READ_TRIES;
             self.open = OpenSegment::at_or_after(&self.base, lane, self.front, blind, &mut wanted)?;
         }
         if let Some(open) = &mut self.open {
-            open.skip_unwanted(lane, wanted);
+            if open.skip_unwanted(lane, wanted) {
+                // What could not be read is wanted no more.
+                self.failed_reads.0 = 0;
+            }
             self.front = open.place();
         }
         Ok(())

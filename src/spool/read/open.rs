@@ -11,7 +11,7 @@ use crate::format::frame::{Frame, Part};
 use crate::ids::{GatewayId, LaneId, Position, RouteId, SegmentId, TopicId};
 use crate::scan::{Item, Scan};
 
-/// What to ask for a route costs, in bytes that could be read instead.
+/// What asking for one route costs, in bytes that could be read meanwhile.
 const ASK_BYTES: u64 = 256;
 
 /// A place in a lane's log. Offsets of a generation that is no longer there count as the segment's beginning.
@@ -114,7 +114,7 @@ impl<F: File> OpenSegment<F> {
 
     /// Takes note of what was written meanwhile; false if the segment is gone or another generation.
     pub(super) fn refresh(&mut self, lane: &Lane) -> bool {
-        if self.unread_bytes() > 0 {
+        if self.closed && self.unread_bytes() > 0 {
             // What is open stays readable, whatever becomes of its name.
             return true;
         }
@@ -162,21 +162,28 @@ impl<F: File> OpenSegment<F> {
     }
 
     /// Passes over what was not read yet if nothing in the segment is `wanted`, which is asked with a route and its last
-    /// position there: during an outage, and while all is handed over from memory, the log is not even read. Of little it
-    /// is not asked: reading that costs less.
-    pub(super) fn skip_unwanted(&mut self, lane: &Lane, mut wanted: impl FnMut(RouteId, Position) -> bool) {
+    /// position there; returns whether it did. So in an outage, and while all is handed over from memory, what is much
+    /// is not even read. If little is unread nobody is asked: reading it costs less.
+    pub(super) fn skip_unwanted(
+        &mut self,
+        lane: &Lane,
+        mut wanted: impl FnMut(RouteId, Position) -> bool,
+    ) -> bool {
         let lasts: Vec<_> = {
             let catalog = lane.catalog();
-            let Some(segment) = catalog.segments.get(&self.id) else { return };
+            // Another generation than this will do: what it lacks of this one is done, or known to be lost.
+            let Some(segment) = catalog.segments.get(&self.id) else { return false };
             if self.unread_bytes() < ASK_BYTES * segment.spans.len() as u64 {
-                return;
+                return false;
             }
             // Collected, so that the sink is not asked under the lock.
             segment.spans.iter().map(|(route, span)| (*route, span.last)).collect()
         };
-        if !lasts.into_iter().any(|(route, last)| wanted(route, last)) {
+        let is_unwanted = !lasts.into_iter().any(|(route, last)| wanted(route, last));
+        if is_unwanted {
             self.scan.seek(self.end);
         }
+        is_unwanted
     }
 
     pub(super) const fn closed(&self) -> bool {

@@ -185,13 +185,57 @@ fn damaged_tail() -> Rig {
     let mut rig = mixed(4);
     rig.append(A, 1, 100_000);
     rig.commit();
+    damage_before_the_end(&rig, 50_000);
+    rig
+}
+
+/// Damages the last record in the log, so many bytes before its end.
+fn damage_before_the_end(rig: &Rig, bytes: usize) {
     let (path, end) = {
         let catalog = rig.base.lanes[0].catalog();
         let segment = catalog.segments.values().next_back().unwrap();
         (rig.base.lanes[0].path(segment.id), usize::try_from(segment.frames.1).unwrap())
     };
-    rig.disk.flip(&path, end - 50_000, 4);
-    rig
+    rig.disk.flip(&path, end - bytes, 4);
+}
+
+/// More than a step passes over.
+const MANY: usize = STEP_RECORDS + 100;
+
+#[test]
+fn what_is_written_behind_damage_while_a_sweep_is_under_way_is_not_passed_over() {
+    let mut rig = Rig::new();
+    rig.now = PATIENCE;
+    rig.windows.shut.insert(A, Duration::ZERO);
+    rig.append(A, MANY, 100);
+    rig.commit();
+    damage_before_the_end(&rig, 50);
+    rig.read();
+    rig.windows.shut.clear();
+    rig.now += SWEEP_AGAIN;
+    assert_eq!(rig.reader.step(rig.now, &mut rig.windows), Next::Now, "the sweep is under way");
+    rig.append(A, 5, 100);
+    rig.commit();
+    rig.read_all();
+    let lost = MANY as u64;
+    assert_eq!(rig.taken_seqs(A), (1..=lost + 5).filter(|seq| *seq != lost).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_written_behind_damage_while_the_front_is_on_its_way_is_not_taken_for_lost() {
+    let mut rig = Rig::new();
+    rig.append(A, MANY, 100);
+    rig.commit();
+    damage_before_the_end(&rig, 50);
+    assert_eq!(rig.reader.step(rig.now, &mut rig.windows), Next::Now, "it is on its way");
+    let behind_damage = rig.append(A, 5, 100).position;
+    rig.commit();
+    // The log is known to have lost something of A, up to where it is written now.
+    let spans = rig.base.lanes[0].catalog().segments.values().next_back().unwrap().spans.clone();
+    rig.base.lanes[0].catalog().note_lost(&spans);
+    rig.read();
+    assert_eq!(rig.windows.lost, []);
+    assert_eq!(rig.taken_seqs(A).last(), Some(&behind_damage.seq));
 }
 
 #[test]
