@@ -58,10 +58,36 @@ pub struct Check {
 /// How far a stream has been seen.
 #[derive(Debug)]
 struct Progress {
-    seen: SeqSet,
-    highest: u64,
+    /// By a consumer that takes everything.
+    all: View,
+    /// By one that drops what the headers call a duplicate.
+    kept: View,
     topic: String,
     partition: i32,
+}
+
+#[derive(Debug, Default)]
+struct View {
+    seen: SeqSet,
+    highest: u64,
+}
+
+/// What a record is to a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occurrence {
+    First { in_order: bool },
+    Again,
+}
+
+impl View {
+    fn take(&mut self, seq: u64) -> Occurrence {
+        if !self.seen.insert(seq) {
+            return Occurrence::Again;
+        }
+        let in_order = seq >= self.highest;
+        self.highest = seq.max(self.highest);
+        Occurrence::First { in_order }
+    }
 }
 
 impl Check {
@@ -81,31 +107,38 @@ impl Check {
             return;
         };
         let progress = self.streams.entry(message.stream.clone()).or_insert_with(|| Progress {
-            seen: SeqSet::default(),
-            highest: 0,
+            all: View::default(),
+            kept: View::default(),
             topic: record.topic.clone(),
             partition: record.partition,
         });
-        if !progress.seen.insert(message.seq) {
+        let highest = progress.all.highest;
+        let all = progress.all.take(message.seq);
+        let is_kept = repeats_headers != Some(true);
+        let kept = if is_kept { progress.kept.take(message.seq) } else { Occurrence::Again };
+        if all == Occurrence::Again {
             match repeats_headers {
                 Some(true) => self.verdict.duplicates.ours += 1,
                 Some(false) => self.verdict.duplicates.resent += 1,
                 None => self.verdict.duplicates.unmarked += 1,
             }
-            return;
+        } else {
+            self.verdict.messages += 1;
         }
-        self.verdict.messages += 1;
-        if repeats_headers == Some(true) {
-            self.verdict.masked.add(record);
-        }
+        let out_of_order = Occurrence::First { in_order: false };
         // Order between partitions is nobody's to see.
         if (&progress.topic, progress.partition) != (&record.topic, record.partition) {
-            let Progress { topic, partition, .. } = progress;
-            self.verdict.scattered.add(format_args!("{record}, its stream began in {topic}[{partition}]"));
-        } else if message.seq < progress.highest {
-            self.verdict.out_of_order.add(format_args!("{record}, after #{}", progress.highest));
+            if all != Occurrence::Again {
+                let Progress { topic, partition, .. } = progress;
+                self.verdict
+                    .scattered
+                    .add(format_args!("{record}, its stream began in {topic}[{partition}]"));
+            }
+        } else if all == out_of_order {
+            self.verdict.out_of_order.add(format_args!("{record}, after #{highest}"));
+        } else if kept == out_of_order {
+            self.verdict.out_of_order.add(format_args!("{record}, to those who drop duplicates"));
         }
-        progress.highest = progress.highest.max(message.seq);
     }
 
     /// Compares with the ledger what has been seen.
@@ -113,10 +146,13 @@ impl Check {
     pub fn finish(mut self) -> Verdict {
         self.verdict.acknowledged = self.ledger.acknowledged_count();
         for (stream, account) in self.ledger.streams() {
-            let seen = self.streams.get(stream).map(|progress| &progress.seen);
+            let progress = self.streams.get(stream);
             for seq in account.acknowledged.iter() {
-                if !seen.is_some_and(|seen| seen.contains(seq)) {
-                    self.verdict.lost.add(Message { stream: stream.clone(), seq });
+                let message = || Message { stream: stream.clone(), seq };
+                if !progress.is_some_and(|progress| progress.all.seen.contains(seq)) {
+                    self.verdict.lost.add(message());
+                } else if !progress.is_some_and(|progress| progress.kept.seen.contains(seq)) {
+                    self.verdict.masked.add(message());
                 }
             }
         }

@@ -8,7 +8,7 @@
 //! - every acknowledged message is in Kafka;
 //! - first occurrences are in publish order, per key and class (the tests' devices stay with one gateway);
 //! - a key of a class stays in one partition;
-//! - a consumer that drops what the `tg-` headers call a duplicate loses nothing;
+//! - a consumer that drops what the `tg-` headers call a duplicate loses nothing, and sees the same order;
 //! - nothing is there that nobody published.
 //!
 //! Duplicates are no fault, they are counted by kind.

@@ -49,11 +49,13 @@ pub struct Verdict {
     pub duplicates: Duplicates,
     /// Acknowledged, and not in Kafka.
     pub lost: Findings,
-    /// First occurrences behind a later message of their stream.
+    /// First occurrences behind a later message of their stream, to a consumer that takes everything or to one that drops
+    /// duplicates.
     pub out_of_order: Findings,
     /// First occurrences in another partition than the first of their stream.
     pub scattered: Findings,
-    /// First occurrences whose headers call them duplicates: a consumer that drops duplicates loses them.
+    /// Acknowledged, and in Kafka only with headers that call each record a duplicate: a consumer that drops duplicates
+    /// loses them.
     pub masked: Findings,
     /// Records that nobody published.
     pub foreign: Findings,

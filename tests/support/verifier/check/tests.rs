@@ -127,6 +127,35 @@ fn a_first_occurrence_with_the_headers_of_an_earlier_record_is_masked() {
     assert_eq!(fault_counts(&check(ledger, &records)), [0, 0, 0, 1, 0]);
 }
 
+/// What a killed gateway had on its way may reach Kafka behind the first record of the next run, whose device sends all of
+/// it again: the straggler is dropped, the repetition is not.
+#[test]
+fn a_straggler_of_an_earlier_run_is_no_fault_if_the_message_comes_again() {
+    let (ledger, mut records) = sound(1, 3);
+    let in_epoch = |record: &Seen, epoch, seq| {
+        let mut record = record.clone();
+        let origin = record.origin.as_mut().unwrap();
+        (origin.epoch, origin.seq) = (epoch, seq);
+        record
+    };
+    records = vec![
+        in_epoch(&records[0], 1, 1),
+        in_epoch(&records[0], 2, 1),
+        in_epoch(&records[1], 1, 2),
+        in_epoch(&records[1], 2, 2),
+        in_epoch(&records[2], 2, 3),
+    ];
+    let verdict = check(ledger.clone(), &records);
+    assert!(verdict.is_sound(), "{verdict}");
+    assert_eq!(verdict.duplicates.resent, 2);
+    // It does not come again.
+    records.remove(3);
+    assert_eq!(fault_counts(&check(ledger.clone(), &records)), [0, 0, 0, 1, 0]);
+    // It comes again too late.
+    records.push(in_epoch(&records[2], 2, 4));
+    assert_eq!(fault_counts(&check(ledger, &records)), [0, 1, 0, 0, 0]);
+}
+
 #[test]
 fn a_new_epoch_starts_its_numbers_again() {
     let (ledger, mut records) = sound(1, 3);
