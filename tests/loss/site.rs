@@ -103,6 +103,11 @@ impl Site {
         }
     }
 
+    /// Waits until the only broker answers for all partitions of a topic.
+    pub(super) async fn serves(&self, topic: &str) -> Result<()> {
+        self.brokers[0].serves(topic, self.case.partitions).await
+    }
+
     /// Returns the first gateway's post.
     pub(super) fn post(&mut self) -> &mut Post {
         &mut self.posts[0]

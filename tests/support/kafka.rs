@@ -7,6 +7,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -187,6 +188,22 @@ impl Kafka {
             Ok((i32::try_from(led)? == partitions).then_some(()))
         };
         eventually("a new topic's partitions have leaders", TOPIC_WITHIN, all_led).await
+    }
+
+    /// Waits until this broker answers for each partition of a topic that it leads alone: metadata names a leader some
+    /// moments before it has begun.
+    ///
+    /// # Errors
+    /// Kafka's, after a while.
+    pub async fn serves(&self, topic: &str, partitions: i32) -> Result<()> {
+        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", self.direct()).create()?;
+        let consumer = Arc::new(consumer);
+        let all_answer = async || {
+            let (consumer, topic) = (Arc::clone(&consumer), topic.to_owned());
+            let answers = move || (0..partitions).all(|p| consumer.fetch_watermarks(&topic, p, ASK).is_ok());
+            Ok(tokio::task::spawn_blocking(answers).await?.then_some(()))
+        };
+        eventually("the leaders of a new topic answer", TOPIC_WITHIN, all_answer).await
     }
 
     /// Deletes a topic and waits until it is gone.
