@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 
 /// No record younger than this says that Kafka is slow.
 pub const MIN_AFTER: Duration = Duration::from_secs(1);
-/// Any record older than this does: devices wait for their PUBACK.
+/// Any record older than this does, if it waits for one answer: devices wait for their PUBACK.
 pub const MAX_AFTER: Duration = Duration::from_secs(10);
 /// A healthy Kafka answers all but one record in a million within so many times what all but one in a hundred take, if
 /// waits are exponential. Those for a distant one are: librdkafka sends one partition a request and five requests a
@@ -39,8 +39,9 @@ impl Judge {
         self.delays.add(delay, now);
     }
 
-    /// Returns the age from which on a route is BEHIND; `None` if nothing can be said this time: the tick that was
-    /// `due` came late, or the producer has only just begun. Completions must have been taken before.
+    /// Returns the age from which on a route is BEHIND, for each answer of Kafka that it waits for; `None` if nothing can be
+    /// said this time: the tick that was `due` came late, or the producer has only just begun. Completions must have been
+    /// taken before.
     pub fn after(&mut self, due: Timestamp, now: Timestamp) -> Option<Duration> {
         if now.since(due) > LATE_TICK || now < self.ready_at() {
             return None;

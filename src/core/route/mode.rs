@@ -28,8 +28,25 @@ pub struct Seen {
     pub oldest: Option<Timestamp>,
     /// All of its records were handed over.
     pub caught_up: bool,
+    /// What it leads to.
+    pub ends: Ends,
+}
+
+/// What is to be seen of a route's two ends, the disk and its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
     /// The disk takes nothing more: to stay BEHIND would only hold devices back from a Kafka that has everything.
     pub disk_full: bool,
+    /// Since when the partition takes more than one record at a time; `None` while it is COLD.
+    pub warm_since: Option<Timestamp>,
+}
+
+impl Ends {
+    /// Returns how many of Kafka's answers a record waits for. One that came while the partition was COLD waits for that of
+    /// the record that warms it, and then for its own.
+    fn answers(self, queued: Timestamp) -> u32 {
+        if self.warm_since.is_some_and(|since| since <= queued) { 1 } else { 2 }
+    }
 }
 
 impl Mode {
@@ -39,18 +56,20 @@ impl Mode {
         matches!(self, Self::Behind { .. })
     }
 
-    /// Returns the mode of a route that is seen like this. `after`: the age from which on a record says that Kafka is
-    /// slow; `None` if nobody is judged this time.
+    /// Returns the mode of a route that is seen like this. `after`: the age from which on a record that waits for one answer
+    /// says that Kafka is slow; `None` if nobody is judged this time.
     #[must_use]
     pub fn judged(self, seen: Seen, after: Option<Duration>, now: Timestamp) -> Self {
         match self {
             Self::Direct => {
-                let oldest = seen.oldest.map(|queued| now.since(queued));
-                let slow = oldest.zip(after).is_some_and(|(age, after)| age > after);
+                let slow = seen
+                    .oldest
+                    .zip(after)
+                    .is_some_and(|(queued, after)| now.since(queued) > after * seen.ends.answers(queued));
                 if slow { Self::Behind { since: now } } else { self }
             }
             Self::Behind { since } => {
-                let long_enough = now.since(since) >= BEHIND_AT_LEAST || seen.disk_full;
+                let long_enough = now.since(since) >= BEHIND_AT_LEAST || seen.ends.disk_full;
                 if seen.caught_up && long_enough { Self::Direct } else { self }
             }
         }
@@ -85,8 +104,27 @@ mod tests {
             (behind, None, false, true, 900_000, behind),
         ];
         for (mode, oldest, caught_up, disk_full, now, expected) in table {
-            let seen = Seen { oldest: oldest.map(at), caught_up, disk_full };
+            let ends = Ends { disk_full, warm_since: Some(Timestamp::ZERO) };
+            let seen = Seen { oldest: oldest.map(at), caught_up, ends };
             assert_eq!(mode.judged(seen, Some(AFTER), at(now)), expected, "{mode:?} {seen:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn what_came_while_its_partition_was_cold_has_the_time_of_two_answers() {
+        // warm since, age in ms -> BEHIND; all came at 50 s
+        for (warm_since, age, behind) in [
+            (None, 2_000, false),
+            (None, 2_001, true),
+            (Some(50_001), 2_000, false),
+            (Some(50_001), 2_001, true),
+            (Some(50_000), 1_000, false),
+            (Some(50_000), 1_001, true),
+        ] {
+            let ends = Ends { disk_full: false, warm_since: warm_since.map(at) };
+            let seen = Seen { oldest: Some(at(50_000)), caught_up: true, ends };
+            let mode = Mode::Direct.judged(seen, Some(AFTER), at(50_000 + age));
+            assert_eq!(mode.is_behind(), behind, "warm since {warm_since:?}, {age} ms old");
         }
     }
 
@@ -94,9 +132,11 @@ mod tests {
         #[test]
         fn without_a_judgement_nobody_goes_behind_and_a_mode_that_was_judged_stays(
             oldest in prop::option::of(0u64..200_000), caught_up: bool, since in 0u64..200_000, now in 0u64..200_000,
-            behind: bool, disk_full: bool, after in prop::option::of(1_000u64..10_000)
+            behind: bool, disk_full: bool, after in prop::option::of(1_000u64..10_000),
+            warm_since in prop::option::of(0u64..200_000)
         ) {
-            let seen = Seen { oldest: oldest.map(at), caught_up, disk_full };
+            let ends = Ends { disk_full, warm_since: warm_since.map(at) };
+            let seen = Seen { oldest: oldest.map(at), caught_up, ends };
             let mode = if behind { Mode::Behind { since: at(since) } } else { Mode::Direct };
             let after = after.map(Duration::from_millis);
             let next = mode.judged(seen, after, at(now));

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidegate_core::route::Seen;
+use tidegate_core::route::{Ends, Seen};
 use tidegate_core::time::UnixMillis;
 use tidegate_spool::{Flags, Position, Record as _, RouteId as LogRoute};
 
@@ -142,9 +142,9 @@ impl<A: Copy> RouteQueue<A> {
     }
 
     /// Returns what its mode is judged by.
-    pub(crate) fn seen(&self, disk_full: bool) -> Seen {
+    pub(crate) fn seen(&self, ends: Ends) -> Seen {
         let caught_up = !self.needs_log() && self.next_in_memory() >= self.memory.tail();
-        Seen { oldest: self.memory.oldest(), caught_up, disk_full }
+        Seen { oldest: self.memory.oldest(), caught_up, ends }
     }
 
     /// Makes room for a record with that much client id, topic and payload; false if the ceiling has none.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_core::route::{Mode, relieve};
+use tidegate_core::route::{Ends, Mode, relieve};
 use tidegate_core::time::{Timestamp, UnixMillis};
 use tidegate_spool::{Lifetime, Position};
 
@@ -266,20 +266,20 @@ impl<A: Copy> RouteTable<A> {
     }
 
     /// Looks at all routes: `after` is the age from which on a record says that Kafka is slow, `None` if nobody is judged
-    /// this time; `excess` are the bytes by which the memory of all routes is too full; `disk_full` says whether a
-    /// route's disk takes nothing more. Tells `turned` who changed.
+    /// this time; `excess` are the bytes by which the memory of all routes is too full; `ends` looks where a route
+    /// leads to. Tells `turned` who changed.
     pub(crate) fn judge(
         &mut self,
         after: Option<Duration>,
         excess: usize,
         now: Timestamp,
-        disk_full: impl Fn(RouteKey) -> bool,
+        ends: impl Fn(RouteKey) -> Ends,
         mut turned: impl FnMut(RouteId, Mode),
     ) {
         let mut heavy = Vec::new();
         for (slot, route) in (0u32..).zip(&mut self.routes) {
             let Some(route) = route else { continue };
-            let seen = route.queue.seen(disk_full(route.key));
+            let seen = route.queue.seen(ends(route.key));
             let mode = route.mode.judged(seen, after, now);
             if mode != route.mode && !(self.always_behind && mode == Mode::Direct) {
                 route.mode = mode;

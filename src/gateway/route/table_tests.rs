@@ -9,6 +9,7 @@ use super::*;
 use crate::config::AckAt;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000);
+const WARM: Ends = Ends { disk_full: false, warm_since: Some(Timestamp::ZERO) };
 
 fn key(shard: u8, partition: u32) -> RouteKey {
     RouteKey { shard, stream: StreamId(0), partition }
@@ -100,7 +101,7 @@ fn slow_routes_and_the_oldest_of_a_full_memory_go_behind() {
     let now = Timestamp::from_millis(3_500);
     let mut judge = |after, excess| {
         let mut turned = Vec::new();
-        table.judge(after, excess, now, |_| false, |id, mode| turned.push((id.0, mode.is_behind())));
+        table.judge(after, excess, now, |_| WARM, |id, mode| turned.push((id.0, mode.is_behind())));
         turned
     };
     assert_eq!(judge(None, 0), [], "nobody is judged");
@@ -113,7 +114,7 @@ fn slow_routes_and_the_oldest_of_a_full_memory_go_behind() {
 fn with_every_record_on_the_disk_no_route_is_ever_direct() {
     let mut table = RouteTable::<u32>::new(&Ceiling::new(1 << 20), 1, true);
     let id = table.open(key(1, 0), NOW);
-    table.judge(None, 0, NOW + Duration::from_hours(1), |_| false, |_, mode| panic!("{mode:?}"));
+    table.judge(None, 0, NOW + Duration::from_hours(1), |_| WARM, |_, mode| panic!("{mode:?}"));
     assert!(table.get_mut(id).mode.is_behind());
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Reported {
 pub(super) struct Gate {
     load: AtomicU64,
     proven_at_nanos: AtomicU64,
+    /// Since when it is warm, if it is.
+    warm_since_nanos: AtomicU64,
     reported_at_nanos: AtomicU64,
     /// Until then as if COLD.
     careful_until_nanos: AtomicU64,
@@ -79,6 +81,7 @@ impl Gate {
         Self {
             load: AtomicU64::new(0),
             proven_at_nanos: AtomicU64::new(0),
+            warm_since_nanos: AtomicU64::new(0),
             reported_at_nanos: AtomicU64::new(0),
             careful_until_nanos: AtomicU64::new(0),
             shut_until_nanos: AtomicU64::new(0),
@@ -152,6 +155,9 @@ impl Gate {
         if reported.unproven {
             self.chill();
         } else if reported.proven {
+            if self.is_cold(now) {
+                self.warm_since_nanos.store(now.as_nanos(), Ordering::Relaxed);
+            }
             self.proven_at_nanos.store(now.as_nanos(), Ordering::Relaxed);
             self.load.fetch_or(Load::WARM, Ordering::AcqRel);
             self.refusals.store(0, Ordering::Relaxed);
@@ -214,6 +220,12 @@ impl Gate {
 
     pub(super) fn is_cold(&self, now: Timestamp) -> bool {
         !self.is_warm(self.outstanding(), now)
+    }
+
+    /// Returns since when more than one record may be outstanding; `None` if only one may.
+    pub(super) fn warm_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let since = Timestamp::from_nanos(self.warm_since_nanos.load(Ordering::Relaxed));
+        (!self.is_cold(now)).then_some(since)
     }
 
     fn is_warm(&self, load: Load, now: Timestamp) -> bool {

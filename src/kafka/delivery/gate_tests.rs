@@ -47,6 +47,25 @@ fn an_unproven_or_failed_report_makes_the_partition_cold_again() {
 }
 
 #[test]
+fn a_partition_is_warm_since_the_proven_report_that_ended_its_cold() {
+    let later = |ms| NOW + Duration::from_millis(ms);
+    let (gate, pool) = (Gate::new(), Pool::new(0));
+    assert_eq!(gate.warm_since(NOW), None);
+    gate.take_or_wait(300, 0, NOW).unwrap();
+    gate.report(proven(1, 300), &pool, later(10));
+    assert_eq!(gate.warm_since(later(10)), Some(later(10)));
+    gate.take_or_wait(300, 0, later(20)).unwrap();
+    gate.report(proven(1, 300), &pool, later(30));
+    assert_eq!(gate.warm_since(later(30)), Some(later(10)), "it was warm already");
+    gate.chill();
+    assert_eq!(gate.warm_since(later(40)), None);
+    gate.take_or_wait(300, 0, later(40)).unwrap();
+    gate.report(proven(1, 300), &pool, later(50));
+    assert_eq!(gate.warm_since(later(50)), Some(later(50)));
+    assert_eq!(gate.warm_since(later(50) + COLD_AFTER), None, "nothing was proven for an hour");
+}
+
+#[test]
 fn a_partition_without_a_proven_report_for_an_hour_is_cold() {
     let pool = Pool::new(0);
     let gate = warm_gate(&pool);

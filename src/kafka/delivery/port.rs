@@ -180,6 +180,12 @@ impl Port {
         self.shared.reclaim(now);
     }
 
+    /// Returns since when a partition takes more than one record at a time; `None` while it is COLD, or if there is none.
+    #[must_use]
+    pub fn warm_since(&self, topic: TopicId, partition: u32, now: Timestamp) -> Option<Timestamp> {
+        self.shared.topic(topic)?.gates.get(partition as usize)?.warm_since(now)
+    }
+
     /// Returns how many records this worker has handed over without a report.
     #[must_use]
     pub fn outstanding(&self) -> usize {

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use tidegate_core::time::{Timestamp, UnixMillis};
 use tidegate_gateway::config::RawSettings;
+use tidegate_kafka::partitioner::partition_for;
 use tidegate_mqtt::Version::V5;
 use tidegate_mqtt::codec::PINGREQ;
 use tidegate_runtime::clock::{self, Synchronisation};
 
+use super::SILENCE;
 use super::support::{
-    Client, Clocks, Gateway, Got, Kafka, PATIENCE, Record, TOPIC, kafka, records, small_spool,
+    Client, Clocks, Gateway, Got, Kafka, PARTITIONS, PATIENCE, Record, TOPIC, kafka, records, small_spool,
 };
 
 /// What messages may wait, and what they do wait.
@@ -23,12 +25,15 @@ const LARGE: usize = 30_000;
 const EXPIRED: &str = "tidegate_gateway_expired_messages_total{class=\"sensor\",topic=\"telemetry-sensor\"}";
 const PAST: &str = "tidegate_spool_past_retention_state{topic=\"telemetry-sensor\"}";
 const UNSURE: &str = "tidegate_gateway_clock_unsure_state";
+const BEHIND: &str = "tidegate_gateway_routes_behind";
 const BACKLOG: &str = "tidegate_spool_backlog_bytes{lane=\"sensor\"}";
 
+/// Tests with clocks of their own.
+const TESTS: usize = 8;
 /// How far each test's clocks are ahead of the real ones.
-static AHEAD_MS: [AtomicU64; 7] = [const { AtomicU64::new(0) }; 7];
-static WALL_AHEAD_MS: [AtomicI64; 7] = [const { AtomicI64::new(0) }; 7];
-static IS_SURE: [AtomicBool; 7] = [const { AtomicBool::new(true) }; 7];
+static AHEAD_MS: [AtomicU64; TESTS] = [const { AtomicU64::new(0) }; TESTS];
+static WALL_AHEAD_MS: [AtomicI64; TESTS] = [const { AtomicI64::new(0) }; TESTS];
+static IS_SURE: [AtomicBool; TESTS] = [const { AtomicBool::new(true) }; TESTS];
 
 /// The clocks of one test, by its number: clocks are functions, and tests run beside one another.
 struct Time<const TEST: usize>;
@@ -282,4 +287,33 @@ fn an_outage_longer_than_the_retention_of_a_topic_is_said_before_it_is_over() {
     kafka.broker_up(1).unwrap();
     gateway.wait_for(BACKLOG, |bytes| bytes == 0);
     gateway.wait_for(PAST, |is| is == 0);
+}
+
+#[test]
+fn what_comes_for_a_cold_partition_goes_behind_after_twice_the_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let kafka = kafka();
+    let gateway = Time::<7>::start(&kafka, with_spool(folder.path()));
+    let mut warm = warmed_up(&gateway);
+    // One report of two takes two seconds: three times that, and a little, is slow.
+    kafka.broker_round_trip_time(1, Duration::from_secs(2)).unwrap();
+    warm.publish(2, "t", b"2");
+    warm.expect_pubacks([2]);
+    kafka.broker_down(1).unwrap();
+    let partition = |name: &str| partition_for(name.as_bytes(), PARTITIONS.cast_unsigned());
+    let elsewhere = (2..).map(|number| format!("device-{number}"));
+    let elsewhere = elsewhere.into_iter().find(|name| partition(name) != partition("device-1")).unwrap();
+    let mut cold = gateway.connect(V5, &elsewhere);
+    for (client, id) in [(&mut warm, 3), (&mut cold, 1)] {
+        client.publish(id, "t", b"3");
+        client.send_raw(&PINGREQ);
+        assert_eq!(client.next(PATIENCE), Got::PingResp, "it was decoded");
+    }
+    Time::<7>::pass(Duration::from_secs(7));
+    warm.expect_pubacks([3]);
+    assert_eq!(cold.next(SILENCE), Got::Silence, "it has time for two answers");
+    gateway.wait_for(BEHIND, |routes| routes == 1);
+    Time::<7>::pass(Duration::from_secs(7));
+    cold.expect_pubacks([1]);
+    gateway.wait_for(BEHIND, |routes| routes == 2);
 }

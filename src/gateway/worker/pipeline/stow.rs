@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::admission::ClassId;
-use tidegate_core::route::{Judge, Mode, excess_bytes};
+use tidegate_core::route::{Ends, Judge, Mode, excess_bytes};
 use tidegate_core::time::Timestamp;
 use tidegate_spool::{Health, LaneId, RouteId as LogRoute, Verdict};
 
@@ -155,8 +155,13 @@ impl Pipeline {
         let ceiling = &self.shared.queue_ceiling;
         let excess = excess_bytes(ceiling.used_bytes(), ceiling.limit_bytes());
         let mut turned = Vec::new();
-        let disk_full = |key| stow.full[stow.class(key).index()];
-        self.routes.judge(after, excess, now, disk_full, |id, mode| turned.push((id, mode)));
+        let (port, router) = (&self.out.way.port, &self.shared.router);
+        let ends = |key: RouteKey| {
+            let to = router.destination(key.stream);
+            let warm_since = port.warm_since(to.topic, key.partition, now);
+            Ends { disk_full: stow.full[to.class.index()], warm_since }
+        };
+        self.routes.judge(after, excess, now, ends, |id, mode| turned.push((id, mode)));
         for (id, mode) in turned {
             match mode {
                 Mode::Behind { .. } => self.go_behind(id),
