@@ -237,9 +237,11 @@ impl Run {
             if self.shut {
                 gate.be_shut(now);
             }
-            // What an earlier instance has proven does not make the partition warm for this one.
-            self.reported.proven &= shared.lanes[topic.lane].number() == self.instance;
+            // What an earlier instance has proven does not make the partition warm for this one. See `Topic::hand_to`.
+            let native = topic.native.read().unwrap_or_else(PoisonError::into_inner);
+            self.reported.proven &= native.0 == self.instance;
             let waiting = gate.report(self.reported, &shared.pool, now);
+            drop(native);
             // This worker is awake and tries again by itself.
             shared.ring(waiting & !(1 << worker));
         }

@@ -11,7 +11,6 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::gate::Gate;
 use super::reporter::Watch;
 use super::shared::{Instance, Lane, Shared};
 use crate::native;
@@ -75,16 +74,13 @@ fn replace(shared: &Arc<Shared>, index: usize, pause: Duration) {
     let Some(new) = make(shared, lane, pause) else { return };
     for topic in topics() {
         match native::Topic::open(&new, &topic.name) {
-            Ok(native) => {
-                *topic.native.write().unwrap_or_else(PoisonError::into_inner) = (number + 1, native);
-            }
+            Ok(native) => topic.hand_to(number + 1, native),
             Err(reason) => {
                 lane.fail(None, format!("topic {}: {reason}", topic.name));
                 shared.ring(u64::MAX);
                 return;
             }
         }
-        topic.gates.iter().for_each(Gate::chill);
     }
     lane.set_instance(Instance { number: number + 1, producer: new });
     lane.closed.store(false, Ordering::SeqCst);

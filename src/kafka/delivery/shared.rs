@@ -76,7 +76,8 @@ pub(super) struct Topic {
     pub(super) lane: usize,
     pub(super) name: String,
     /// With the number of the instance that it is of. Read from the look at `Lane::closed` until librdkafka has the
-    /// record: whoever closes the lane and has then written here knows that no hand-over is under way.
+    /// record: whoever closes the lane and has then written here knows that no hand-over is under way. Read also while a
+    /// gate takes a report.
     pub(super) native: RwLock<(u32, native::Topic)>,
     /// One per partition; the count is latched when the topic is opened.
     pub(super) gates: Box<[Gate]>,
@@ -95,6 +96,15 @@ pub(super) struct Shared {
     /// No lane opens any more.
     pub(super) stopping: AtomicBool,
     pub(super) retired: AtomicU64,
+}
+
+impl Topic {
+    /// Makes it one of another instance, to which every partition is COLD. Reports of the last one are in its gates by then,
+    /// or warm them no more.
+    pub(super) fn hand_to(&self, number: u32, native: native::Topic) {
+        *self.native.write().unwrap_or_else(PoisonError::into_inner) = (number, native);
+        self.gates.iter().for_each(Gate::chill);
+    }
 }
 
 impl Worker {

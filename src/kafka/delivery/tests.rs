@@ -11,7 +11,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaErrorCode, RDKafkaRespErr};
 use tidegate_core::time::UnixMillis;
 
 use super::*;
-use crate::native::MockCluster;
+use crate::native::{self, MockCluster};
 
 const NOW: Timestamp = Timestamp::from_millis(1);
 /// Far more than any of this takes; a test that needs it has failed.
@@ -440,6 +440,24 @@ fn a_replaced_instance_can_still_prove_a_record_but_warm_no_partition_and_retire
     retire::retire(&bench.delivery.shared, 0, 0, "an error of the first instance, late");
     assert_eq!(bench.delivery.stats(NOW).instances_retired, 1);
     bench.hand_over(0, 3, 6).unwrap();
+}
+
+#[test]
+fn what_a_replaced_instance_has_proven_warms_no_partition_in_the_moment_of_the_change() {
+    let mut bench = Bench::new(1, 8);
+    bench.warm(0);
+    bench.hand_over(0, 0, 1).unwrap();
+    bench.bells[0].recv_timeout(DEADLINE).expect("its report has come, and is not taken yet");
+    let shared = Arc::clone(&bench.delivery.shared);
+    let producer = shared.lanes[0].instance().producer;
+    // As the thread does that replaces it; the lane has yet to be told.
+    let topic = shared.topic(bench.topic).unwrap();
+    topic.hand_to(1, native::Topic::open(&producer, "t").unwrap());
+    let mut old = Vec::new();
+    bench.ports[0].completions(NOW, |completion| old.push(delivered(&completion)));
+    assert_eq!(old, [1]);
+    bench.hand_over(0, 0, 2).unwrap();
+    assert_eq!(bench.hand_over(0, 0, 3), Err(Refusal::Cold), "the next instance has proven nothing there");
 }
 
 #[test]
