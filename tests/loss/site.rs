@@ -27,7 +27,8 @@ const FLOWS: u64 = 300;
 const FLOWS_WITHIN: Duration = Duration::from_mins(1);
 /// After a fault: the gateway's longest back-off (30 s), and time to hand over what waits.
 const DRAINS_WITHIN: Duration = Duration::from_secs(90);
-/// Time in which a gateway notices that Kafka is away: `spool.after` is capped at 10 s, one judgement may be skipped.
+/// Time in which a gateway notices that Kafka is away: `spool.after` is capped at 10 s where partitions are warm, one
+/// judgement may be skipped.
 const NOTICED_WITHIN: Duration = Duration::from_secs(12);
 /// Brokers that were away lead again: three seconds, or more on a busy machine.
 const READ_WITHIN: Duration = Duration::from_secs(45);

@@ -11,5 +11,5 @@ mod relief;
 
 pub use delays::Delays;
 pub use judge::{GRACE_AFTER_FIRST_REPORT, Judge, LATE_TICK, MAX_AFTER, MIN_AFTER};
-pub use mode::{BEHIND_AT_LEAST, Ends, Mode, Seen};
+pub use mode::{BEHIND_AT_LEAST, Ends, Mode, Oldest, Seen};
 pub use relief::{excess_bytes, relieve};

@@ -24,12 +24,21 @@ pub enum Mode {
 /// What is to be seen of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// When its oldest record in memory was queued, if there is one.
-    pub oldest: Option<Timestamp>,
+    /// Its oldest record in memory, if there is one.
+    pub oldest: Option<Oldest>,
     /// All of its records were handed over.
     pub caught_up: bool,
     /// What it leads to.
     pub ends: Ends,
+}
+
+/// The oldest record of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Oldest {
+    /// When it was queued.
+    pub queued: Timestamp,
+    /// Kafka has been given it.
+    pub handed_over: bool,
 }
 
 /// What is to be seen of a route's two ends, the disk and its partition.
@@ -42,10 +51,11 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Returns how many of Kafka's answers a record waits for. One that came while the partition was COLD waits for that of
-    /// the record that warms it, and then for its own.
-    fn answers(self, queued: Timestamp) -> u32 {
-        if self.warm_since.is_some_and(|since| since <= queued) { 1 } else { 2 }
+    /// Returns how many of Kafka's answers a record has had to wait for, its own included. One that was there before the
+    /// partition became warm first waited, or waits, for that of the record that warms it.
+    fn answers(self, oldest: Oldest) -> u32 {
+        let waits_for_its_own = self.warm_since.map_or(oldest.handed_over, |since| since <= oldest.queued);
+        if waits_for_its_own { 1 } else { 2 }
     }
 }
 
@@ -62,10 +72,9 @@ impl Mode {
     pub fn judged(self, seen: Seen, after: Option<Duration>, now: Timestamp) -> Self {
         match self {
             Self::Direct => {
-                let slow = seen
-                    .oldest
-                    .zip(after)
-                    .is_some_and(|(queued, after)| now.since(queued) > after * seen.ends.answers(queued));
+                let slow = seen.oldest.zip(after).is_some_and(|(oldest, after)| {
+                    now.since(oldest.queued) > after * seen.ends.answers(oldest)
+                });
                 if slow { Self::Behind { since: now } } else { self }
             }
             Self::Behind { since } => {
@@ -88,6 +97,10 @@ mod tests {
         Timestamp::from_millis(ms)
     }
 
+    fn queued(ms: u64) -> Oldest {
+        Oldest { queued: at(ms), handed_over: true }
+    }
+
     #[test]
     fn a_route_goes_behind_by_age_and_back_after_a_minute_with_nothing_left() {
         let behind = Mode::Behind { since: at(10_000) };
@@ -105,26 +118,29 @@ mod tests {
         ];
         for (mode, oldest, caught_up, disk_full, now, expected) in table {
             let ends = Ends { disk_full, warm_since: Some(Timestamp::ZERO) };
-            let seen = Seen { oldest: oldest.map(at), caught_up, ends };
+            let seen = Seen { oldest: oldest.map(queued), caught_up, ends };
             assert_eq!(mode.judged(seen, Some(AFTER), at(now)), expected, "{mode:?} {seen:?} at {now}");
         }
     }
 
     #[test]
-    fn what_came_while_its_partition_was_cold_has_the_time_of_two_answers() {
-        // warm since, age in ms -> BEHIND; all came at 50 s
-        for (warm_since, age, behind) in [
-            (None, 2_000, false),
-            (None, 2_001, true),
-            (Some(50_001), 2_000, false),
-            (Some(50_001), 2_001, true),
-            (Some(50_000), 1_000, false),
-            (Some(50_000), 1_001, true),
+    fn what_waits_for_a_cold_partition_has_the_time_of_two_answers() {
+        // warm since, handed over -> answers; all came at 50 s
+        for (warm_since, handed_over, answers) in [
+            (None, false, 2),
+            (None, true, 1),
+            (Some(50_001), false, 2),
+            (Some(50_001), true, 2),
+            (Some(50_000), false, 1),
+            (Some(50_000), true, 1),
         ] {
             let ends = Ends { disk_full: false, warm_since: warm_since.map(at) };
-            let seen = Seen { oldest: Some(at(50_000)), caught_up: true, ends };
-            let mode = Mode::Direct.judged(seen, Some(AFTER), at(50_000 + age));
-            assert_eq!(mode.is_behind(), behind, "warm since {warm_since:?}, {age} ms old");
+            let oldest = Some(Oldest { queued: at(50_000), handed_over });
+            let seen = Seen { oldest, caught_up: true, ends };
+            let is_behind_at = |now| Mode::Direct.judged(seen, Some(AFTER), now).is_behind();
+            let last = at(50_000) + AFTER * answers;
+            let case = format!("warm since {warm_since:?}, handed over {handed_over}");
+            assert_eq!((is_behind_at(last), is_behind_at(last + AFTER / 1000)), (false, true), "{case}");
         }
     }
 
@@ -133,10 +149,11 @@ mod tests {
         fn without_a_judgement_nobody_goes_behind_and_a_mode_that_was_judged_stays(
             oldest in prop::option::of(0u64..200_000), caught_up: bool, since in 0u64..200_000, now in 0u64..200_000,
             behind: bool, disk_full: bool, after in prop::option::of(1_000u64..10_000),
-            warm_since in prop::option::of(0u64..200_000)
+            warm_since in prop::option::of(0u64..200_000), handed_over: bool
         ) {
             let ends = Ends { disk_full, warm_since: warm_since.map(at) };
-            let seen = Seen { oldest: oldest.map(at), caught_up, ends };
+            let oldest = oldest.map(|ms| Oldest { queued: at(ms), handed_over });
+            let seen = Seen { oldest, caught_up, ends };
             let mode = if behind { Mode::Behind { since: at(since) } } else { Mode::Direct };
             let after = after.map(Duration::from_millis);
             let next = mode.judged(seen, after, at(now));

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidegate_core::route::{Ends, Seen};
+use tidegate_core::route::{Ends, Oldest, Seen};
 use tidegate_core::time::UnixMillis;
 use tidegate_spool::{Flags, Position, Record as _, RouteId as LogRoute};
 
@@ -143,8 +143,11 @@ impl<A: Copy> RouteQueue<A> {
 
     /// Returns what its mode is judged by.
     pub(crate) fn seen(&self, ends: Ends) -> Seen {
-        let caught_up = !self.needs_log() && self.next_in_memory() >= self.memory.tail();
-        Seen { oldest: self.memory.oldest(), caught_up, ends }
+        let next = self.next_in_memory();
+        let caught_up = !self.needs_log() && next >= self.memory.tail();
+        let handed_over = next > self.memory.head();
+        let oldest = self.memory.oldest().map(|queued| Oldest { queued, handed_over });
+        Seen { oldest, caught_up, ends }
     }
 
     /// Makes room for a record with that much client id, topic and payload; false if the ceiling has none.

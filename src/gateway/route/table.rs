@@ -289,7 +289,7 @@ impl<A: Copy> RouteTable<A> {
                 && route.mode == Mode::Direct
                 && let Some(oldest) = seen.oldest
             {
-                heavy.push((oldest, route.queue.memory_bytes(), RouteId(slot)));
+                heavy.push((oldest.queued, route.queue.memory_bytes(), RouteId(slot)));
             }
         }
         relieve(&mut heavy, excess);

@@ -224,8 +224,11 @@ impl Gate {
 
     /// Returns since when more than one record may be outstanding; `None` if only one may.
     pub(super) fn warm_since(&self, now: Timestamp) -> Option<Timestamp> {
-        let since = Timestamp::from_nanos(self.warm_since_nanos.load(Ordering::Relaxed));
-        (!self.is_cold(now)).then_some(since)
+        let nanos = |at: &AtomicU64| at.load(Ordering::Relaxed);
+        // In this order: who sees it warm sees since when.
+        let is_warm = !self.is_cold(now);
+        let since = nanos(&self.warm_since_nanos).max(nanos(&self.careful_until_nanos));
+        is_warm.then_some(Timestamp::from_nanos(since))
     }
 
     fn is_warm(&self, load: Load, now: Timestamp) -> bool {

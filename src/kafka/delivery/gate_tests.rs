@@ -63,6 +63,12 @@ fn a_partition_is_warm_since_the_proven_report_that_ended_its_cold() {
     gate.report(proven(1, 300), &pool, later(50));
     assert_eq!(gate.warm_since(later(50)), Some(later(50)));
     assert_eq!(gate.warm_since(later(50) + COLD_AFTER), None, "nothing was proven for an hour");
+    gate.be_careful(later(60));
+    gate.take_or_wait(300, 0, later(70)).unwrap();
+    gate.report(proven(1, 300), &pool, later(80));
+    assert_eq!(gate.warm_since(later(80)), None, "it is careful");
+    let careful_until = later(60) + CAREFUL_FOR;
+    assert_eq!(gate.warm_since(careful_until), Some(careful_until));
 }
 
 #[test]
