@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tidegate_runtime::clock;
+use tidegate_tests::support::deadline::eventually;
+use tidegate_tests::support::proxy::Link;
 
 use super::case::Case;
+use super::site::{BLACK_HOLE, set};
 use super::spool;
 
 pub(super) const CASE: Case = Case {
@@ -30,8 +33,19 @@ async fn a_distant_healthy_kafka_does_not_go_behind() -> Result<()> {
         // A Kafka that has only just started is slow in earnest: it opens 192 partitions, and its code is cold. So a gateway
         // of yesterday warms it, and a new one, whose producers know no partition, is looked at.
         site.post().acknowledges(WARM, WARM_WITHIN).await?;
+        // It leaves nothing: what a stop does not wait for is in the log, and its routes begin BEHIND.
+        set(&site.post().door, BLACK_HOLE);
+        if site.has_spool {
+            eventually("kafka has everything", WARM_WITHIN, async || {
+                let left = &spool::said(site.posts[0].gateway()).await?["drain"]["left"];
+                let is_nothing = |what: &str| left[what] == 0;
+                Ok((is_nothing("queued_records") && is_nothing("backlog_records")).then_some(()))
+            })
+            .await?;
+        }
         site.post().stop().await?;
         let before = site.posts[0].spooled()?;
+        set(&site.post().door, Link::default());
         site.post().start().await?;
         let begin = clock::monotonic();
         let mut most = 0;
