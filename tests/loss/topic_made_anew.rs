@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use tidegate_tests::support::deadline::eventually;
 use tidegate_tests::support::proxy::Link;
 
 use super::case::Case;
@@ -24,6 +25,10 @@ pub(super) const CASE: Case = Case {
 /// Kafka has written by then what it had received.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 
+const COLD: &str = "tidegate_gateway_kafka_cold_partitions";
+/// A reconnection, and the metadata after it.
+const LEARNED_WITHIN: Duration = Duration::from_secs(30);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_made_anew_gets_what_the_old_one_had_not() -> Result<()> {
     CASE.holds(async |site, lot| {
@@ -34,9 +39,14 @@ async fn a_topic_made_anew_gets_what_the_old_one_had_not() -> Result<()> {
         site.remember().await?;
         site.delete_topic(&topic).await?;
         if lot.coin() {
-            // The gateway learns that there is no such topic.
+            let before = site.posts[0].gateway().metric(COLD).await?;
             site.set_uplinks(Link::default());
-            lot.pause(2000..4000).await;
+            eventually("the gateway knows that there is no such topic", LEARNED_WITHIN, async || {
+                let cold = site.posts[0].gateway().metric(COLD).await?;
+                Ok((cold >= before + u64::from(CASE.partitions.cast_unsigned())).then_some(()))
+            })
+            .await?;
+            lot.pause(0..2000).await;
             return site.create_topic(&topic).await;
         }
         site.create_topic(&topic).await?;

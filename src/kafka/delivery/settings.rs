@@ -216,6 +216,9 @@ impl Settings {
                 ("request.timeout.ms", "8000".to_owned()),
                 ("socket.keepalive.enable", "true".to_owned()),
                 ("reconnect.backoff.max.ms", "2000".to_owned()),
+                // How long a topic that was there may be missing before librdkafka believes it, counted from when it was first
+                // seen: with the default of 30 s a young producer stays warm beside a topic that is deleted and made anew.
+                ("topic.metadata.propagation.max.ms", "1000".to_owned()),
             ]
             .map(|(key, value)| (key.to_owned(), value)),
         );

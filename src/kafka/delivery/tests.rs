@@ -356,7 +356,7 @@ fn a_partition_that_does_not_exist_is_refused_and_leaves_nothing_behind() {
 
 #[test]
 fn a_topic_that_vanished_and_came_back_is_cold() {
-    let often = [("topic.metadata.refresh.interval.ms", "20"), ("topic.metadata.propagation.max.ms", "0")];
+    let often = [("topic.metadata.refresh.interval.ms", "20")];
     let mut bench = Bench::with(1, 64, &often);
     bench.cluster.get().create_topic("v", 1, 1).unwrap();
     bench.topic = bench.delivery.open_topic(LaneId(0), "v", 2).unwrap();
