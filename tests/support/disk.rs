@@ -21,7 +21,7 @@ const PROGRAMS: [&str; 7] = ["mkfs.ext4", "mount", "unshare", "sh", "nsenter", "
 /// ext4's shutdown ioctl, and the flag that keeps the journal from being written (include/uapi/linux/fs.h): from then on
 /// every read and write fails, and what has not reached the medium is gone.
 const SHUT_DOWN: &str = "import fcntl, os, struct, sys
-fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 0))";
 /// Mounts `$1` on `$2` in the place of what is there and still in use: on a loop device of its own, or the kernel would
 /// give the old file system again. The device goes with the mount.
 const MOUNT_ANEW: &str =
@@ -81,7 +81,10 @@ impl Disk {
         all
     }
 
-    /// Takes the disk away from the process `id`, which runs on it: nothing can be read or written any more.
+    /// Takes the disk away from the process `id`, which runs on it: nothing can be read or written any more. What is being
+    /// written has reached the medium, or fails: without the freeze that this flag of the ioctl begins with, an fdatasync
+    /// under way in that moment succeeded and kept nothing 10 times of 150 (Linux 6.18), and unlike after a power cut
+    /// somebody is there to believe it.
     ///
     /// # Errors
     /// The file system's.
