@@ -24,7 +24,7 @@ pub(super) const CASE: Case = Case {
 
 /// Kafka has written by then what it had received.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
-
+/// Counts the partitions of a topic that the producer has seen vanish.
 const COLD: &str = "tidegate_gateway_kafka_cold_partitions";
 /// A reconnection, and the metadata after it.
 const LEARNED_WITHIN: Duration = Duration::from_secs(30);

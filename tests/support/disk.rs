@@ -18,8 +18,9 @@ const MIB: u64 = 1024 * 1024;
 const MOUNT_AND_RUN: &str = r#"mount -o loop "$1" "$2" && shift 2 && exec "$@""#;
 /// What all of this takes.
 const PROGRAMS: [&str; 7] = ["mkfs.ext4", "mount", "unshare", "sh", "nsenter", "losetup", "python3"];
-/// ext4's shutdown ioctl, and the flag that keeps the journal from being written (include/uapi/linux/fs.h): from then on
-/// every read and write fails, and what has not reached the medium is gone.
+/// ext4's shutdown ioctl, and the flag that freezes the file system first (`EXT4_IOC_SHUTDOWN`, `EXT4_GOING_FLAGS_DEFAULT`):
+/// all that was written reaches the medium, and from then on every read and write fails. Power cuts, which lose what was not
+/// synced, are the spool's own tests.
 const SHUT_DOWN: &str = "import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 0))";
 /// Mounts `$1` on `$2` in the place of what is there and still in use: on a loop device of its own, or the kernel would
@@ -82,9 +83,8 @@ impl Disk {
     }
 
     /// Takes the disk away from the process `id`, which runs on it: nothing can be read or written any more. What is being
-    /// written has reached the medium, or fails: without the freeze that this flag of the ioctl begins with, an fdatasync
-    /// under way in that moment succeeded and kept nothing 10 times of 150 (Linux 6.18), and unlike after a power cut
-    /// somebody is there to believe it.
+    /// written has reached the medium, or fails: without the freeze an fdatasync under way in that moment succeeded and
+    /// kept nothing 10 times of 150 (Linux 6.18), and unlike after a power cut somebody is there to believe it.
     ///
     /// # Errors
     /// The file system's.
