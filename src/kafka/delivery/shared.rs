@@ -1,8 +1,9 @@
 //! What workers and report threads share: lanes, topics with their gates, one completion ring per worker.
 //!
-//! No lock on the way of a record: topics are only added, and rings are lock-free.
+//! Nobody waits on the way of a record: topics are only added, rings are lock-free, and the lock of a topic is written only when
+//! its producer is replaced.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -53,8 +54,6 @@ pub(super) struct Lane {
     /// A failed instance is replaced; otherwise it ends the lane.
     pub(super) retires: bool,
     instance: RwLock<Instance>,
-    /// Number of the instance that records go to.
-    number: AtomicU32,
     /// The instance has proven a delivery.
     pub(super) has_proven: AtomicBool,
     /// Pause before the next instance.
@@ -134,7 +133,6 @@ impl Lane {
             config,
             retires,
             instance: RwLock::new(Instance { number: 0, producer: Arc::new(producer) }),
-            number: AtomicU32::new(0),
             has_proven: AtomicBool::new(false),
             backoff: Mutex::new(Duration::ZERO),
             closed: AtomicBool::new(false),
@@ -149,12 +147,11 @@ impl Lane {
 
     /// Returns its number.
     pub(super) fn number(&self) -> u32 {
-        self.number.load(Ordering::Acquire)
+        self.instance.read().unwrap_or_else(PoisonError::into_inner).number
     }
 
     /// Makes another instance the one that records go to, once the lane is opened.
     pub(super) fn set_instance(&self, instance: Instance) {
-        self.number.store(instance.number, Ordering::Release);
         *self.instance.write().unwrap_or_else(PoisonError::into_inner) = instance;
     }
 
